@@ -1,0 +1,142 @@
+"""The manifest of a bundle: what is in it and what was realised, not what was asked for.
+
+A bundle is a folder ``manifest.json``, ``manifest.json.sig`` (SSHSIG) and ``blobs/<sha256>``; its digest is the
+SHA-256 of ``manifest.json``, which is canonical JSON and holds nothing that differs between two builds of the same
+recipe on the same machine (no times, no measured latencies).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Dict, Literal, Optional, Tuple
+
+from edgekit.errors import SpecError
+from edgekit.spec.scheme import Format, Scheme
+
+SCHEMA = 1
+Role = Literal["optimized", "baseline"]
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A file by its content. ``size`` in bytes."""
+
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """``shape`` in elements; ``dtype`` by numpy's name."""
+
+    name: str
+    shape: Tuple[int, ...]
+    dtype: str
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One entry point of an artifact, for texts of up to ``length`` tokens."""
+
+    name: str
+    length: int
+    inputs: Tuple[Tensor, ...]
+    outputs: Tuple[Tensor, ...]
+
+
+@dataclass(frozen=True)
+class OpCount:
+    """``count`` operators of one kind computed in one ``precision`` (``int8``, ``int8-weights``, ``float32``, …)."""
+
+    operator: str
+    precision: str
+    count: int
+
+
+@dataclass(frozen=True)
+class Realised:
+    """What the converter wrote: operators by precision, bytes of weights by precision, and what fell back to float."""
+
+    operators: Tuple[OpCount, ...] = ()
+    weight_bytes: Dict[str, int] = field(default_factory=dict)
+    fallbacks: Tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Parity:
+    """Golden cases against the float module: least cosine of the logits, share of equal labels, and the bounds held."""
+
+    cases: int
+    min_cosine: float
+    label_agreement: float
+    required_cosine: float
+    required_agreement: float
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """One model file. ``accuracy`` in per cent on ``accuracy_samples`` held-out texts, measured with this very file in
+    its own runtime on the host. ``tokenizer`` names the tokenizer.json this file was built for (a trimmed vocabulary has
+    its own)."""
+
+    name: str
+    role: Role
+    format: Format
+    scheme: Scheme
+    blob: Blob
+    tokenizer: Blob
+    signatures: Tuple[Signature, ...]
+    realised: Realised = field(default_factory=Realised)
+    parity: Optional[Parity] = None
+    accuracy: Optional[float] = None
+    accuracy_samples: int = 0
+    parameters: int = 0
+
+    @property
+    def lengths(self) -> Tuple[int, ...]:
+        """The length buckets in tokens, rising."""
+        return tuple(sorted({one.length for one in self.signatures}))
+
+
+@dataclass(frozen=True)
+class GoldenCase:
+    """A text, and what the optimized artifact answered on the host: the device must give the same label."""
+
+    text: str
+    label: int
+    logits: Tuple[float, ...] = ()
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """``golden`` and ``samples`` are blobs of JSON lines: golden cases, and held-out texts ``{"text", "label"}`` with
+    which benchmarks measure. ``versions`` are the packages that built it, ``seed`` the recipe's, ``data_digest`` of the
+    samples, ``recipe_digest`` of the recipe as decoded."""
+
+    name: str
+    task: str
+    recipe_digest: str
+    data_digest: str
+    seed: int
+    labels: Tuple[str, ...]
+    artifacts: Tuple[Artifact, ...]
+    golden: Blob
+    samples: Blob
+    versions: Dict[str, str] = field(default_factory=dict)
+    licences: Dict[str, str] = field(default_factory=dict)
+    target: Optional[str] = None
+    schema: int = SCHEMA
+
+    def __post_init__(self) -> None:
+        if self.schema != SCHEMA:
+            raise SpecError("unknown manifest schema", where="$.schema", given=self.schema, allowed=SCHEMA)
+        if len([one for one in self.artifacts if one.role == "optimized"]) != 1:
+            raise SpecError("a bundle ships exactly one optimized artifact", where="$.artifacts")
+
+    @property
+    def optimized(self) -> Artifact:
+        return next(one for one in self.artifacts if one.role == "optimized")
+
+    @property
+    def baseline(self) -> Optional[Artifact]:
+        return next((one for one in self.artifacts if one.role == "baseline"), None)
