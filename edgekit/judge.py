@@ -1,0 +1,85 @@
+"""Which candidate ships: the gates, and among those that meet them the best measured one. No I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from edgekit.errors import GateMissed
+from edgekit.outcome import Candidate
+from edgekit.spec.recipe import Gates
+
+
+def judge(candidates: Sequence[Candidate], gates: Gates) -> tuple[Candidate, ...]:
+    """The candidates with their verdicts, the one that ships marked.
+
+    Quicker is better; within 2 % of the quickest, which no benchmark resolves, smaller is better. An int8 candidate that
+    is slower than float on the target therefore loses by itself.
+
+    Raises:
+        GateMissed: no candidate meets every gate; the message is a table of what each one reached.
+    """
+    judged = [replace(one, verdicts=_verdicts(one, gates)) for one in candidates]
+    passing = [one for one in judged if not one.failure and not one.verdicts]
+    if not passing:
+        raise GateMissed(
+            "no candidate meets the gates\n" + _table(judged),
+            allowed=_describe(gates),
+            remedy="loosen the gate that the nearest candidate misses, or train longer (epochs) or cut less (layers, ffn)",
+        )
+    best = _best(passing)
+    return tuple(replace(one, shipped=one is best) for one in judged)
+
+
+def _best(passing: Sequence[Candidate]) -> Candidate:
+    timed = [one for one in passing if one.latency_ms is not None]
+    if not timed:
+        return min(passing, key=lambda one: (one.size, one.name))
+    quickest = min(one.latency_ms or 0.0 for one in timed)
+    near = [one for one in timed if (one.latency_ms or 0.0) <= quickest * 1.02]
+    return min(near, key=lambda one: (one.size, one.latency_ms or 0.0, one.name))
+
+
+def _verdicts(one: Candidate, gates: Gates) -> tuple[str, ...]:
+    if one.failure:
+        return ()
+    bounds = (
+        ("accuracy drop", one.drop, gates.accuracy_drop, "points"),
+        ("size", one.size / 1e6, gates.size_mb, "MB"),
+        ("latency", one.latency_ms, gates.latency_ms, "ms"),
+        ("peak memory", None if one.peak_memory is None else one.peak_memory / 1e6, gates.peak_memory_mb, "MB"),
+    )
+    missed = []
+    for name, reached, bound, unit in bounds:
+        if bound is None:
+            continue
+        if reached is None:
+            missed.append(f"{name} was not measured, allowed {bound:g} {unit}")
+        elif reached > bound:
+            missed.append(f"{name} {reached:.2f} {unit}, allowed {bound:g} {unit}")
+    return tuple(missed)
+
+
+def _describe(gates: Gates) -> str:
+    parts = (
+        (gates.accuracy_drop, "accuracy drop ≤ {:g} points"),
+        (gates.size_mb, "size ≤ {:g} MB"),
+        (gates.latency_ms, "latency ≤ {:g} ms"),
+        (gates.peak_memory_mb, "peak memory ≤ {:g} MB"),
+    )
+    return ", ".join(text.format(value) for value, text in parts if value is not None) or "none"
+
+
+def _table(judged: Sequence[Candidate]) -> str:
+    lines = [f"  {'candidate':<24} {'drop':>7} {'MB':>8} {'ms':>9} {'peak MB':>8}  missed"]
+    for one in judged:
+        why = one.failure or "; ".join(one.verdicts) or "nothing"
+        lines.append(
+            f"  {one.name:<24} {_cell(one.drop, 2):>7} {_cell(one.size / 1e6 if one.size else None, 2):>8} "
+            f"{_cell(one.latency_ms, 2):>9} {_cell(one.peak_memory and one.peak_memory / 1e6, 1):>8}  {why}"
+        )
+    return "\n".join(lines)
+
+
+def _cell(value: float | None, digits: int) -> str:
+    return "–" if value is None else f"{value:.{digits}f}"

@@ -1,0 +1,99 @@
+"""What the verbs answer: plain frozen values, so that a program and ``--json`` see the same thing."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgekit.spec.manifest import Manifest
+from edgekit.spec.result import Result
+from edgekit.spec.target import Facts
+from edgekit.spec.wire import Health, Predictions
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One format and scheme of the compressed model, and how it did against the gates.
+
+    ``size`` in bytes, ``accuracy`` in per cent on the held-out texts with this very file, ``drop`` in points against the
+    reference, ``latency_ms`` per text end to end (median) and ``peak_memory`` in bytes above the bare interpreter, both on
+    ``measured_on``. ``verdicts`` are the gates it missed, ``failure`` why it never came that far.
+    """
+
+    name: str
+    format: str
+    scheme: str
+    size: int = 0
+    accuracy: float | None = None
+    drop: float | None = None
+    latency_ms: float | None = None
+    peak_memory: int | None = None
+    measured_on: str | None = None
+    failure: str | None = None
+    verdicts: tuple[str, ...] = ()
+    shipped: bool = False
+
+
+@dataclass(frozen=True)
+class Built:
+    bundle: Path
+    digest: str
+    manifest: Manifest
+    candidates: tuple[Candidate, ...]
+    reused: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Deployed:
+    """``plan`` is what was done, or with ``dry_run`` what would be. ``already`` says that nothing was left to do."""
+
+    device: str
+    bundle: Path
+    digest: str
+    plan: tuple[str, ...]
+    dry_run: bool = False
+    already: bool = False
+    health: Health | None = None
+    seconds: float = 0.0
+    sent_bytes: int = 0
+
+
+@dataclass(frozen=True)
+class Benched:
+    result: Result
+    files: dict[str, Path]
+
+
+@dataclass(frozen=True)
+class ProbeRow:
+    name: str
+    expected: str
+    found: str
+    ok: bool
+
+
+@dataclass(frozen=True)
+class Probe:
+    """``fits`` is the target that the board is, ``None`` where none fits; ``rows`` compare it with ``against``."""
+
+    device: str
+    facts: Facts
+    fits: str | None
+    against: str
+    rows: tuple[ProbeRow, ...]
+
+
+@dataclass(frozen=True)
+class Reported:
+    result: Result
+    markdown: Path | None = None
+    html: Path | None = None
+
+
+@dataclass(frozen=True)
+class Demo:
+    built: Built
+    deployed: Deployed
+    benched: Benched
+    predictions: Predictions
+    files: dict[str, Path] = field(default_factory=dict)
