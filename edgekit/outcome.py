@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.spec.manifest import Manifest
@@ -15,9 +15,9 @@ from edgekit.spec.wire import Health, Predictions
 class Candidate:
     """One format and scheme of the compressed model, and how it did against the gates.
 
-    ``size`` in bytes, ``accuracy`` in per cent on the held-out texts with this very file, ``drop`` in points against the
-    reference, ``latency_ms`` per text end to end (median) and ``peak_memory`` in bytes above the bare interpreter, both on
-    ``measured_on``. ``verdicts`` are the gates it missed, ``failure`` why it never came that far.
+    ``size`` in bytes, ``accuracy`` in per cent on the held-out texts with this very file, ``drop`` in points against
+    the reference, ``latency_ms`` per text end to end (median) and ``peak_memory`` in bytes above the bare interpreter,
+    both on ``measured_on``. ``verdicts`` are the gates it missed, ``failure`` why it never came that far.
     """
 
     name: str
@@ -60,8 +60,11 @@ class Deployed:
 
 @dataclass(frozen=True)
 class Benched:
+    """``before`` is the earlier result it is compared with, where one was named."""
+
     result: Result
     files: dict[str, Path]
+    before: Result | None = None
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,11 @@ class Probe:
 
 @dataclass(frozen=True)
 class Reported:
+    """``before`` is set where two results are compared."""
+
     result: Result
-    markdown: Path | None = None
     html: Path | None = None
+    before: Result | None = None
 
 
 @dataclass(frozen=True)
@@ -96,4 +101,3 @@ class Demo:
     deployed: Deployed
     benched: Benched
     predictions: Predictions
-    files: dict[str, Path] = field(default_factory=dict)

@@ -32,7 +32,7 @@ class Stages:
     made: list[str] = field(default_factory=list)
 
     def run(self, name: str, inputs: Any, make: Callable[[Path], object]) -> Path:
-        """The folder of stage ``name`` for these ``inputs`` (spec values or plain JSON); ``make`` fills it if it is new."""
+        """The folder of stage ``name`` for these ``inputs`` (spec values or JSON); ``make`` fills a new one."""
         final = self.folder / f"{name}-{codec.digest({'stage': name, 'inputs': inputs})[:24]}"
         self.folder.mkdir(parents=True, exist_ok=True)
         with _locked(final.with_name(final.name + ".lock")):

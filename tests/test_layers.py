@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "edgekit"
-PIPELINE = {"pipeline", "fieldwork", "home", "stages", "outcome", "judge"}
+PIPELINE = {"pipeline", "building", "inventory", "fieldwork", "home", "stages", "outcome", "judge"}
 STAGES = {"data", "models", "compress", "convert", "bundle", "bench", "report", "emulate", "load"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -55,7 +55,10 @@ def _modules() -> list[Path]:
 def test_a_unit_imports_only_what_it_may(file: Path) -> None:
     relative = file.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
     unit = _unit("edgekit." + relative)
-    used = {_unit(one) for one in _imports(file) if one == "edgekit" or one.startswith("edgekit.")} - {unit, "__version__"}
+    used = {_unit(one) for one in _imports(file) if one == "edgekit" or one.startswith("edgekit.")} - {
+        unit,
+        "__version__",
+    }
     if unit != "__init__":
         used -= {"__init__"}
     assert used <= ALLOWED[unit], f"{unit} may import {sorted(ALLOWED[unit])}, not {sorted(used - ALLOWED[unit])}"

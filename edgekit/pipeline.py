@@ -1,0 +1,308 @@
+"""The whole road, stage by stage, in order. Read this first.
+
+``recipe → samples → module → artifact → bundle → plan → release → result → report``
+
+Each stage hands on a spec value and a path; no stage imports another, they meet here. The stages of a build stand in
+``edgekit.building``, sessions with live boards in ``edgekit.fieldwork``, the devices a host knows in
+``edgekit.inventory``; this file says what follows what, and is what the command line and ``import edgekit`` call.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgekit import bundle as bundles
+from edgekit import load
+from edgekit.bench import history
+from edgekit.bench import plan as bench_plan
+from edgekit.bench import run as bench_run
+from edgekit.building import Builder, Made
+from edgekit.bundle.verify import verify
+from edgekit.deliver import apply, preflight, wheels
+from edgekit.deliver import plan as deploy_plan
+from edgekit.errors import BundleError, UsageError
+from edgekit.fieldwork import Board, choose, logs, predict, prune_releases, rollback, session, status
+from edgekit.home import Home
+from edgekit.inventory import device_add, device_down, device_list, device_probe, device_ssh, device_up
+from edgekit.judge import judge
+from edgekit.outcome import Benched, Built, Demo, Deployed, Reported
+from edgekit.report import html as html_report
+from edgekit.report import markdown
+from edgekit.spec import wire
+from edgekit.spec.device import Device
+from edgekit.spec.manifest import Blob, Manifest
+from edgekit.spec.progress import Report, quiet
+from edgekit.spec.recipe import Recipe
+from edgekit.spec.result import Run
+from edgekit.spec.target import Facts, Target
+
+__all__ = [
+    "bench",
+    "build",
+    "bundle_inspect",
+    "bundle_verify",
+    "demo",
+    "deploy",
+    "device_add",
+    "device_down",
+    "device_list",
+    "device_probe",
+    "device_ssh",
+    "device_up",
+    "logs",
+    "predict",
+    "prune_releases",
+    "recipes",
+    "report",
+    "rollback",
+    "status",
+    "targets",
+]
+
+DEMO_RECIPE, DEMO_TARGET = "minilm-int8-demo", "rpi4"
+DEMO_TEXTS = (
+    "real-time strategy game set in space",
+    "library for reading and writing JPEG images",
+    "small fast web server with CGI support",
+)
+
+
+def build(
+    recipe: str | Path,
+    *,
+    target: str | None = None,
+    device: str | None = None,
+    output: Path | None = None,
+    overrides: Sequence[str] = (),
+    home: Home | None = None,
+    report: Report = quiet,
+) -> Built:
+    """Compress, convert, check the gates, write a signed bundle.
+
+    Args:
+        recipe: a YAML file, or the name of a packaged recipe.
+        target: the kind of board; with a registered device of that kind the candidates are measured there.
+        device: which device measures them.
+        output: the bundle's folder; by default one below the home's ``bundles``.
+        overrides: ``dotted.path=value`` settings on top of the recipe.
+
+    Raises:
+        SpecError: the recipe, its data or its model is not acceptable. GateMissed: no candidate meets the gates.
+    """
+    home = home or Home.default()
+    file = load.recipe_file(recipe)
+    asked = load.recipe(file, overrides)
+    kind = load.target(target) if target else None
+    board = _board_for(asked, kind, device, home)
+
+    builder = Builder(asked, file.parent, home, report)
+    samples = builder.samples()
+    model = builder.model()
+    reference, module = builder.compress(model, samples)
+    baseline = builder.baseline(reference, samples)
+    made = builder.candidates(module, samples)
+    candidates = judge(builder.priced(made, baseline, samples, board), asked.gates)
+    best = next(one for one in candidates if one.shipped)
+    shipped = next(one for one in made if isinstance(one, Made) and one.artifact.name == best.name)
+    folder, digest, manifest = builder.pack(shipped, baseline, samples, kind, output)
+    return Built(folder, digest, manifest, candidates, tuple(builder.stages.reused))
+
+
+def _board_for(recipe: Recipe, target: Target | None, device: str | None, home: Home) -> Device | None:
+    """The device that measures candidates, if there is one; a gate that needs one makes it a must."""
+    if target is None and device is None:
+        if recipe.gates.need_device:
+            raise UsageError(
+                "this recipe's gates are about latency or memory on a board", remedy="name the board: --target rpi4"
+            )
+        return None
+    try:
+        return choose(home, target=target.name if target else None, device=device)
+    except UsageError:
+        if device is not None or recipe.gates.need_device:
+            raise
+        return None
+
+
+def deploy(
+    bundle: str | Path | None = None,
+    *,
+    target: str | None = None,
+    device: str | None = None,
+    dry_run: bool = False,
+    home: Home | None = None,
+    report: Report = quiet,
+) -> Deployed:
+    """Put a bundle on a device: send what is missing, switch, check its health there, confirm or go back.
+
+    Without ``bundle`` the newest one built for the device's target is taken; with ``dry_run`` nothing changes there.
+
+    Raises:
+        UsageError: nothing, or several, to choose from. BundleError: not signed by a trusted key, or damaged.
+        PreflightError: the device cannot take it. TransportError: the connection failed; the old release stays.
+        RolledBack: the health check failed and the device went back.
+    """
+    home = home or Home.default()
+    begun = time.monotonic()
+    chosen = choose(home, target=target, device=device)
+    folder = _bundle(home, bundle, chosen.target)
+    report(f"checking bundle {folder.name}", None)
+    manifest = verify(folder, home.keys / "trusted")
+    _, digest = bundles.read(folder)
+    kind = load.target(chosen.target)
+    runtime = preflight.runtime_for(kind, manifest.optimized.format)
+    files = wheels.blobs(wheels.resolve(kind, runtime, home.cache, report))
+    names = {blob: file.name for blob, file in files.items()}
+    manifest_file = Blob(digest, (folder / "manifest.json").stat().st_size)
+    with session(home, chosen, report) as agent:
+        facts = agent.call("facts", None, Facts)
+        wanted = deploy_plan.wanted(manifest, manifest_file, names)
+        missing = agent.call("missing", wire.BlobList(tuple(wanted)), wire.Missing)
+        now = agent.call("status", None, wire.Status)
+        plan = deploy_plan.plan(now, missing, manifest, manifest_file, names, wheels.digest(files))
+        need = deploy_plan.disk_need(plan, wheels.unpacked_size(files.values()))
+        for oddity in preflight.check(facts, kind, manifest, need=need, host_time=time.time(), where=chosen.name):
+            report(oddity, None)
+        done = Deployed(chosen.name, folder, digest, plan.describe(), dry_run, already=not plan.steps)
+        if dry_run or done.already:
+            return done
+        sources = {**apply.files(folder, manifest, manifest_file), **files}
+        health = apply.apply(plan, agent, sources, report)
+    return replace(done, health=health, seconds=time.monotonic() - begun, sent_bytes=plan.bytes_left)
+
+
+def bench(
+    bundle: str | Path | None = None,
+    *,
+    target: str | None = None,
+    device: str | None = None,
+    samples: int = bench_plan.SAMPLES,
+    compare: str | None = None,
+    home: Home | None = None,
+    report: Report = quiet,
+) -> Benched:
+    """Measure a bundle's baseline and optimized artifact side by side on a device, and write the report.
+
+    An emulated board is (re)started with the counting clock, so that its figures repeat.
+
+    Raises:
+        UsageError: nothing, or several, to choose from; too few samples; results that cannot be compared.
+        BundleError, PreflightError, TransportError: as :func:`deploy`.
+    """
+    home = home or Home.default()
+    chosen = choose(home, target=target, device=device)
+    folder = _bundle(home, bundle, chosen.target)
+    before = history.load(home.history, compare, chosen.target) if compare else None
+    manifest = verify(folder, home.keys / "trusted")
+    _, digest = bundles.read(folder)
+    rows = [json.loads(line) for line in bundles.blob_file(folder, manifest.samples).read_text().splitlines()]
+    with Board(home, chosen, report) as board:
+        agent = board.agent
+        facts = agent.call("facts", None, Facts)
+        jobs = bench_plan.jobs(manifest, clock="counted" if facts.counted_clock else "wall", samples=samples)
+        runtimes: dict[str, str] = {one.format: board.runtime(one.format) for one in manifest.artifacts}
+        sources = apply.files(folder, manifest, Blob(digest, (folder / "manifest.json").stat().st_size))
+        apply.ship(agent, deploy_plan.bench_blobs(manifest), sources, report)
+        result = bench_run.run(
+            jobs,
+            manifest,
+            bundle=digest,
+            device=board.device,
+            facts=facts,
+            runtimes=runtimes,
+            measure=lambda request: agent.call("measure", request, Run, report),
+            truth=[row["label"] for row in rows],
+            host_labels=[row["answer"] for row in rows],
+            report=report,
+        )
+    kept = history.save(result, home.history)
+    files = {
+        "result": kept,
+        "markdown": markdown.write(result, kept.with_suffix(".md")),
+        "html": html_report.write(result, kept.with_suffix(".html")),
+    }
+    return Benched(result, files, before)
+
+
+def report(
+    results: Sequence[str] = (), *, html: Path | None = None, home: Home | None = None, report: Report = quiet
+) -> Reported:
+    """A kept result (the newest, where none is named), or two side by side; ``html`` writes a page with plots.
+
+    Raises:
+        UsageError: no such result, or two that cannot be compared. SpecError: a damaged file.
+    """
+    home = home or Home.default()
+    if len(results) > 2:
+        raise UsageError("one result is shown, two are compared", given=len(results), allowed="0, 1 or 2")
+    before = history.load(home.history, results[0]) if len(results) == 2 else None
+    after = history.load(home.history, results[-1] if results else None)
+    page = html_report.write(after, html) if html else None
+    return Reported(after, html=page, before=before)
+
+
+def targets(*, home: Home | None = None, report: Report = quiet) -> tuple[Target, ...]:
+    """All kinds of boards that are known."""
+    return load.targets()
+
+
+def recipes(*, home: Home | None = None, report: Report = quiet) -> tuple[tuple[Path, Recipe], ...]:
+    """All packaged recipes, with their files."""
+    return load.recipes()
+
+
+def bundle_inspect(bundle: str | Path, *, home: Home | None = None, report: Report = quiet) -> Manifest:
+    """What a bundle says of itself; trust is not checked."""
+    return bundles.read(_bundle(home or Home.default(), bundle, None))[0]
+
+
+def bundle_verify(bundle: str | Path, *, home: Home | None = None, report: Report = quiet) -> Manifest:
+    """A bundle's manifest, after its signature and every byte of it were checked. Raises BundleError."""
+    home = home or Home.default()
+    return verify(_bundle(home, bundle, None), home.keys / "trusted")
+
+
+def demo(*, home: Home | None = None, report: Report = quiet) -> Demo:
+    """All of it on an emulated Raspberry Pi 4: build, deploy, bench, predict. The board is switched off at the end."""
+    home = home or Home.default()
+    name = f"{DEMO_TARGET}-demo"
+    board = device_up(DEMO_TARGET, name=name, clock="counted", home=home, report=report)
+    try:
+        built = build(DEMO_RECIPE, target=DEMO_TARGET, device=board.name, home=home, report=report)
+        deployed = deploy(built.bundle, device=board.name, home=home, report=report)
+        benched = bench(built.bundle, device=board.name, home=home, report=report)
+        answers = predict(DEMO_TEXTS, device=board.name, home=home, report=report)
+    finally:
+        device_down(name, home=home, report=report)
+    return Demo(built, deployed, benched, answers)
+
+
+def _bundle(home: Home, named: str | Path | None, target: str | None) -> Path:
+    """The bundle that is meant: a folder, the beginning of a digest, or the newest one built for ``target``."""
+    if named is not None and Path(named).is_dir():
+        return Path(named)
+    found = bundles.find(home.bundles, None if named is not None else target)
+    if named is not None:
+        fitting = [
+            one
+            for one in found
+            if str(named) in (one.folder.name, one.manifest.name) or one.digest.startswith(str(named))
+        ]
+        if not fitting:
+            raise BundleError(
+                "no such bundle",
+                given=named,
+                allowed=[one.folder.name for one in found] or "none is built",
+                remedy="name a bundle's folder or the beginning of its digest",
+            )
+        return fitting[0].folder
+    if not found:
+        raise UsageError(
+            f"no bundle was built for target {target}",
+            remedy=f"edgekit build RECIPE --target {target}; see 'edgekit recipes'",
+        )
+    return found[0].folder
