@@ -23,18 +23,22 @@ from edgekit.stages import code_digest
 T = TypeVar("T")
 
 
+def registered(home: Home, target: str | None = None) -> tuple[Device, ...]:
+    """The registered devices of a target, or all of them."""
+    return tuple(one for one in registry.list_devices(home.devices) if target in (None, one.target))
+
+
 def choose(home: Home, *, target: str | None = None, device: str | None = None) -> Device:
     """The device that is meant: by name, by ``user@host[:port]``, or the only registered one of a target.
 
     Raises:
         UsageError: none or several fit; the message says how to choose.
     """
-    known = registry.list_devices(home.devices)
     if target is not None:
         load.target(target)  # a mistyped target is told before a missing device
     if device is not None:
-        return _named(known, device, target)
-    fitting = [one for one in known if target in (None, one.target)]
+        return _named(registered(home), device, target)
+    fitting = registered(home, target)
     if len(fitting) == 1:
         return fitting[0]
     kind = f" of target {target}" if target else ""

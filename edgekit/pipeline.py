@@ -25,7 +25,7 @@ from edgekit.bundle.verify import verify
 from edgekit.deliver import apply, preflight, wheels
 from edgekit.deliver import plan as deploy_plan
 from edgekit.errors import BundleError, UsageError
-from edgekit.fieldwork import Board, choose, logs, predict, prune_releases, rollback, session, status
+from edgekit.fieldwork import Board, choose, logs, predict, prune_releases, registered, rollback, session, status
 from edgekit.home import Home
 from edgekit.inventory import device_add, device_down, device_list, device_probe, device_ssh, device_up
 from edgekit.judge import judge
@@ -120,12 +120,10 @@ def _board_for(recipe: Recipe, target: Target | None, device: str | None, home: 
                 "this recipe's gates are about latency or memory on a board", remedy="name the board: --target rpi4"
             )
         return None
-    try:
-        return choose(home, target=target.name if target else None, device=device)
-    except UsageError:
-        if device is not None or recipe.gates.need_device:
-            raise
+    name = target.name if target else None
+    if device is None and not recipe.gates.need_device and not registered(home, name):
         return None
+    return choose(home, target=name, device=device)
 
 
 def deploy(

@@ -1,1 +1,67 @@
+"""A checkpoint → a smaller checkpoint, one step of the recipe at a time.
 
+torch is imported by the functions below, not by this package.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+from edgekit.compress.report import StepReport
+from edgekit.compress.task import Task
+from edgekit.data.samples import Sample, Samples
+from edgekit.spec.progress import Report, quiet
+from edgekit.spec.recipe import Step
+
+__all__ = ["StepReport", "accuracy", "apply"]
+
+
+def apply(
+    step: Step,
+    checkpoint: Path,
+    teacher: Path | None,
+    samples: Samples,
+    out: Path,
+    *,
+    lengths: Sequence[int],
+    seed: int,
+    report: Report = quiet,
+) -> StepReport:
+    """Run one step on the folder ``checkpoint`` and write the folder ``out``, whole or not at all.
+
+    Training keeps its state in ``<out>.work``, so that an interrupted step called again goes on where it was, to the
+    very weights it would have reached uninterrupted; the folder goes when the step is done.
+
+    Args:
+        teacher: the fine-tuned model that ``distill`` and ``prune`` learn from; ``None`` takes ``checkpoint`` itself.
+        lengths: the length buckets in tokens; texts are cut at the last one.
+
+    Raises BuildError where the step cannot be applied to this model, or training diverges.
+    """
+    from edgekit.compress import distill, finetune, prune, vocabulary
+    from edgekit.compress.training import settled
+
+    task = Task(checkpoint, teacher or checkpoint, samples, out, tuple(lengths), seed, report)
+    with settled(seed):
+        if step.finetune is not None:
+            done = finetune.run(step.finetune, task)
+        elif step.distill is not None:
+            done = distill.run(step.distill, task)
+        elif step.prune is not None:
+            done = prune.run(step.prune, task)
+        else:
+            assert step.vocabulary is not None
+            done = vocabulary.run(step.vocabulary, task)
+    shutil.rmtree(task.work, ignore_errors=True)
+    return done
+
+
+def accuracy(checkpoint: Path, samples: Sequence[Sample], lengths: Sequence[int], report: Report = quiet) -> float:
+    """Per cent of ``samples`` that the float module in ``checkpoint`` labels right."""
+    from edgekit.compress import encoded, evaluate
+    from edgekit.models import checkpoint as checkpoints
+
+    loaded = checkpoints.load(checkpoint)
+    return evaluate.accuracy(loaded.module, encoded.encode(samples, loaded, lengths[-1]), report)

@@ -1,1 +1,72 @@
+"""``nn.Module`` + scheme → artifact: one file per format; ``calibrate``, ``parity`` and ``realised`` serve them.
 
+A new format is one file with ``write(job)`` and ``run(file, inputs)``, one line here and one in ``parity``.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from edgekit.convert import tflite, torchscript
+from edgekit.convert.job import Converted, Job
+from edgekit.data.samples import Samples
+from edgekit.errors import BuildError
+from edgekit.spec.progress import Report, quiet
+from edgekit.spec.recipe import Calibration
+from edgekit.spec.scheme import FORMAT_SCHEMES
+
+__all__ = ["WRITERS", "Converted", "convert"]
+
+WRITERS: dict[str, Callable[[Job], Converted]] = {"tflite": tflite.write, "ptl": torchscript.write}
+
+
+def convert(
+    checkpoint: Path,
+    *,
+    format: str,
+    scheme: str,
+    lengths: Sequence[int],
+    samples: Samples,
+    calibration: Calibration,
+    out: Path,
+    seed: int,
+    report: Report = quiet,
+    float_file: Path | None = None,
+) -> Converted:
+    """Write a checkpoint as one artifact file.
+
+    Args:
+        checkpoint: a checkpoint folder, see ``edgekit.models.checkpoint``.
+        lengths: the length buckets in tokens, rising: one signature ``len<length>`` each.
+        samples: static int8 is calibrated on texts drawn from the training part.
+        out: the file to write; it appears whole or not at all. Equal inputs give equal bytes.
+        seed: decides which training texts are drawn.
+        float_file: the same checkpoint and lengths as ``w32_a32_float`` TFLite, where it was written before: quantized
+            schemes start from it instead of converting again. Other formats have no use for it.
+
+    Raises BuildError where the format cannot hold the scheme, a length is longer than the model's positions, weights
+    are not finite or there are too few texts to calibrate on.
+    """
+    candidate = f"{format}/{scheme}"
+    if format not in WRITERS:
+        raise BuildError("unknown format", given=format, allowed=sorted(WRITERS), where=candidate)
+    if scheme not in FORMAT_SCHEMES[format]:
+        raise BuildError(f"{format} cannot hold this scheme", given=scheme, allowed=FORMAT_SCHEMES[format], where=candidate)
+    texts = _calibration_texts(samples, calibration, seed, candidate) if scheme == "w8_a8_static" else ()
+    out.parent.mkdir(parents=True, exist_ok=True)
+    return WRITERS[format](Job(checkpoint, scheme, tuple(lengths), texts, calibration, out, report, float_file))
+
+
+def _calibration_texts(samples: Samples, calibration: Calibration, seed: int, candidate: str) -> tuple[str, ...]:
+    if len(samples.train) < calibration.samples:
+        raise BuildError(
+            "too few training texts to calibrate on",
+            where=candidate,
+            given=f"{calibration.samples} asked, {len(samples.train)} there",
+            allowed=f"2 to {len(samples.train)}" if len(samples.train) > 1 else None,
+            remedy="lower convert.calibration.samples, or bring more training texts",
+        )
+    drawn = random.Random(seed).sample(samples.train, calibration.samples)
+    return tuple(one.text for one in drawn)

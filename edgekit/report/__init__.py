@@ -1,1 +1,1 @@
-
+"""A result for people: ``terminal`` (rich), ``markdown`` and ``html``, all three from the same ``tables``."""

@@ -39,6 +39,11 @@ State = Literal["staged", "pending", "confirmed", "failed"]
 
 
 @dataclass(frozen=True)
+class Nothing:
+    """The arguments, or the answer, of an operation that has none."""
+
+
+@dataclass(frozen=True)
 class Request:
     id: int
     op: str

@@ -1,0 +1,80 @@
+"""``edgekit build``: a recipe becomes a bundle."""
+
+from __future__ import annotations
+
+from argparse import Namespace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from edgekit.cli.options import Verbs, home, verb
+from edgekit.cli.paper import figure, megabytes, short, table
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from edgekit.cli.progress import Progress
+    from edgekit.outcome import Built
+
+
+def add(verbs: Verbs) -> None:
+    parser = verb(verbs, "build", "compress, convert, check the gates, write a bundle", run, show)
+    parser.add_argument("recipe", metavar="RECIPE", help="a recipe's YAML file or name (see 'edgekit recipes')")
+    parser.add_argument("--target", metavar="NAME", help="build for this kind of board")
+    parser.add_argument("--device", metavar="NAME", help="measure the gates' latency and memory on this device")
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="write the bundle here too")
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change one value of the recipe, as compress.0.finetune.epochs=1",
+    )
+
+
+def run(args: Namespace, progress: Progress) -> Built:
+    from edgekit import pipeline
+
+    return pipeline.build(
+        args.recipe,
+        target=args.target,
+        device=args.device,
+        output=args.output,
+        overrides=tuple(args.overrides),
+        home=home(args),
+        report=progress,
+    )
+
+
+def show(args: Namespace, built: Built, paper: Console) -> None:
+    rows = [
+        (
+            "→" if one.shipped else "",
+            one.name,
+            one.scheme,
+            megabytes(one.size) if one.size else None,
+            figure(one.accuracy),
+            figure(one.drop),
+            figure(one.latency_ms),
+            megabytes(one.peak_memory),
+            one.measured_on,
+            one.failure or "; ".join(one.verdicts) or ("ships" if one.shipped else "meets the gates"),
+        )
+        for one in built.candidates
+    ]
+    columns = (
+        "",
+        "candidate",
+        "scheme",
+        "size",
+        "accuracy %",
+        "drop",
+        "ms/text",
+        "peak memory",
+        "measured on",
+        "verdict",
+    )
+    paper.print(table("Candidates", columns, rows, right=columns[3:8]))
+    if built.reused:
+        paper.print(f"reused from earlier builds: {', '.join(built.reused)}")
+    paper.print(f"bundle {short(built.digest)} ({built.manifest.name}): {built.bundle}")
