@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -373,7 +374,10 @@ def _drawn(shipped: Made, baseline: Made, samples: Any) -> tuple[list[Any], list
 def _written(folder: Path, rows: Sequence[Any]) -> Path:
     text = "".join(json.dumps(row, sort_keys=True, ensure_ascii=False) + "\n" for row in rows)
     file = folder / hashlib.sha256(text.encode()).hexdigest()
-    file.write_text(text, encoding="utf-8")
+    # bundles hard-link it: never written in place once it has its name
+    part = file.with_name(f".{file.name}.{os.getpid()}")
+    part.write_text(text, encoding="utf-8")
+    os.replace(part, file)
     return file
 
 

@@ -17,6 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     **{stage: {"spec", "errors"} for stage in STAGES},
     "compress": {"spec", "errors", "data", "models"},
     "convert": {"spec", "errors", "data", "models"},
+    "report": {"spec", "errors", "bench"},
     "deliver": {"spec", "bundle", "errors"},
     "pipeline": {"spec", "errors", "deliver", *STAGES},
     "cli": {"pipeline", "load", "report", "spec", "errors"},

@@ -1,0 +1,59 @@
+"""A result as Markdown: the same result gives the same text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from edgekit.report import tables
+from edgekit.report.compare import compare
+from edgekit.report.files import write_text
+from edgekit.spec.result import Result
+
+
+def text(result: Result) -> str:
+    """The whole report as Markdown (GitHub's tables)."""
+    said = tables.content(result)
+    parts = [f"# {_escape(said.title)}"]
+    for one in (said.comparison, said.details):
+        parts += [f"## {one.title}", _table(one)]
+    parts += ["## How the figures were had", _list(said.labels)]
+    if said.remarks:
+        parts += ["## Left out", "\n".join(f"- {_escape(one)}" for one in said.remarks)]
+    parts += ["## Where they come from", _list(said.provenance)]
+    return "\n\n".join(parts) + "\n"
+
+
+def comparison(before: Result, after: Result) -> str:
+    """Two results side by side as Markdown. Raises UsageError where they cannot be compared."""
+    found = compare(before, after)
+    return f"## {found.table.title}\n\n{_table(found.table)}\n\n{found.note}\n"
+
+
+def write(result: Result, file: Path) -> Path:
+    """Write the report to ``file``, whole or not at all."""
+    return write_text(file, text(result))
+
+
+def _table(table: tables.Table) -> str:
+    lines = [_row(table.columns), "| --- |" + " ---: |" * (len(table.columns) - 1)]
+    for n, row in enumerate(table.rows):
+        lines.append(_row(row, strong=n in table.strong))
+    return "\n".join(lines)
+
+
+def _row(cells: tuple[str, ...], strong: bool = False) -> str:
+    shown = [_escape(cell) for cell in cells]
+    if strong:
+        shown[0] = f"**{shown[0]}**"
+    return "| " + " | ".join(shown) + " |"
+
+
+def _list(pairs: tuple[tuple[str, str], ...]) -> str:
+    return "\n".join(f"- **{name}**: {_escape(value)}" for name, value in pairs)
+
+
+def _escape(cell: str) -> str:
+    """Names stay names: underscores inside words are literal in GitHub's Markdown, the rest is escaped."""
+    for character in ("\\", "|", "*", "<", "`"):
+        cell = cell.replace(character, "\\" + character)
+    return cell.replace("\n", " ")

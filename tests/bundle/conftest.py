@@ -1,0 +1,3 @@
+from bundle_kit import keys, made
+
+__all__ = ["keys", "made"]
