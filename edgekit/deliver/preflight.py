@@ -1,0 +1,119 @@
+"""Can this device take this bundle? All findings at once, before a single byte is sent. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from edgekit.errors import PreflightError
+from edgekit.spec.manifest import Manifest
+from edgekit.spec.target import Facts, Target
+
+#: Runtimes that run a format, best first.
+RUNTIMES = {"tflite": ("litert", "tflite"), "ptl": ("torchscript",)}
+#: A float interpreter with numpy and a runtime stays below this, apart from the model.
+RUNTIME_RAM = 128 << 20
+DAY_S = 86400.0
+
+
+def runtime_for(target: Target, format: str) -> str:
+    """The runtime that runs ``format`` on the target. Raises PreflightError with the target's own reasons."""
+    names = RUNTIMES.get(format, ())
+    usable = [name for name in names if name in target.runtimes and not target.runtimes[name].refused]
+    if usable:
+        return usable[0]
+    reasons = [f"{name}: {target.runtimes[name].refused}" for name in names if name in target.runtimes]
+    raise PreflightError(
+        f"target {target.name} runs no {format} artifact",
+        given=format,
+        allowed=[one for one, runtimes in RUNTIMES.items() if set(runtimes) & _usable(target)] or "none",
+        remedy="; ".join(reasons) or f"runtimes of this target: {', '.join(sorted(_usable(target))) or 'none'}",
+    )
+
+
+def check(
+    facts: Facts, target: Target, manifest: Manifest, *, need: int, host_time: float, where: str | None = None
+) -> tuple[str, ...]:
+    """Raise PreflightError with every reason against it; return what is odd but no reason.
+
+    ``need`` is what the deploy will take on the disk, in bytes: twice that must be free, for the old release and for
+    what stands half-made beside it. ``host_time`` is in seconds since the epoch.
+    """
+    runtime_for(target, manifest.optimized.format)
+    findings = [*_built_for(manifest, target), *_system(facts, target), *_room(facts, manifest, need)]
+    if findings:
+        count = "1 reason" if len(findings) == 1 else f"{len(findings)} reasons"
+        raise PreflightError(
+            "\n".join([f"the device cannot take this bundle ({count}):", *(f"  - {one}" for one in findings)]),
+            where=where,
+            remedy="'edgekit device probe' shows which target fits this device",
+        )
+    return tuple(_oddities(facts, host_time))
+
+
+def _built_for(manifest: Manifest, target: Target) -> Iterator[str]:
+    if manifest.target is not None and manifest.target != target.name:
+        yield (
+            f"the bundle was built for target {manifest.target}, this device is a {target.name}: "
+            f"build it with --target {target.name}"
+        )
+
+
+def _system(facts: Facts, target: Target) -> Iterator[str]:
+    if facts.arch != target.cpu.arch:
+        if facts.arch == "armhf" and facts.kernel_arch == "aarch64":
+            yield (
+                f"a 64-bit kernel ({facts.kernel_arch}) runs over a 32-bit userland ({facts.arch}), and programs for "
+                f"{target.cpu.arch} cannot be loaded: install the 64-bit system, or use target generic-armv7"
+            )
+        else:
+            yield f"its userland is {facts.arch}, target {target.name} is {target.cpu.arch}"
+    else:
+        lacking = sorted(set(target.cpu.features) - set(facts.features))
+        if lacking:
+            yield (
+                f"its CPU ({facts.cpu_part or 'unknown'}) lacks {', '.join(lacking)}, which target {target.name} "
+                "promises: code built for it would die of SIGILL"
+            )
+    if _two(facts.python) != _two(target.os.python):
+        yield f"its Python is {facts.python}, the wheels of target {target.name} are for exactly {target.os.python}"
+    if _numbers(facts.glibc) < _numbers(target.os.glibc):
+        yield f"its C library is glibc {facts.glibc}, target {target.name} expects {target.os.glibc} or newer"
+
+
+def _room(facts: Facts, manifest: Manifest, need: int) -> Iterator[str]:
+    if 2 * need > facts.disk_free:
+        yield (
+            f"{_mb(facts.disk_free)} MB are free below {facts.root}, {_mb(2 * need)} MB are needed (twice the size): "
+            "'edgekit prune-releases', or remove files"
+        )
+    ram = 2 * manifest.optimized.blob.size + RUNTIME_RAM
+    if ram > facts.ram_available:
+        yield (
+            f"{_mb(facts.ram_available)} MB of memory are available, {_mb(ram)} MB are needed "
+            f"for a model of {_mb(manifest.optimized.blob.size)} MB and its runtime: end other programs there"
+        )
+
+
+def _oddities(facts: Facts, host_time: float) -> Iterator[str]:
+    skew = facts.clock - host_time
+    if abs(skew) > DAY_S:
+        yield (
+            f"the device's clock is {abs(skew) / DAY_S:.0f} days {'ahead of' if skew > 0 else 'behind'} this host's; "
+            "times in its logs are off: set it (timedatectl)"
+        )
+
+
+def _usable(target: Target) -> set[str]:
+    return {name for name, one in target.runtimes.items() if not one.refused}
+
+
+def _two(version: str) -> str:
+    return ".".join(version.split(".")[:2])
+
+
+def _numbers(version: str) -> tuple[int, ...]:
+    return tuple(int(one) for one in version.split(".") if one.isdigit())
+
+
+def _mb(size: int) -> str:
+    return f"{size / 1e6:.0f}"

@@ -1,0 +1,38 @@
+"""The public face: what ``import edgekit`` offers, typed and documented."""
+
+import inspect
+import subprocess
+import sys
+import typing
+
+import pytest
+
+import edgekit
+
+PUBLIC = {
+    "bench", "build", "bundle_inspect", "bundle_verify", "deploy", "device_add", "device_down", "device_list",
+    "device_probe", "device_up", "logs", "predict", "prune_releases", "recipes", "rollback", "status", "targets",
+}  # fmt: skip
+
+
+def test_the_public_names_are_these() -> None:
+    assert set(edgekit.__all__) == PUBLIC
+
+
+@pytest.mark.parametrize("name", sorted(PUBLIC))
+def test_each_is_typed_and_documented(name: str) -> None:
+    function = getattr(edgekit, name)
+    assert inspect.getdoc(function)
+    hints = typing.get_type_hints(function)
+    assert set(inspect.signature(function).parameters) | {"return"} == set(hints)
+
+
+def test_importing_edgekit_loads_nothing_heavy() -> None:
+    code = "import sys, edgekit; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
+    assert not {"torch", "paramiko", "yaml", "edgekit.pipeline"} & set(loaded)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="bild"):
+        edgekit.bild  # noqa: B018
