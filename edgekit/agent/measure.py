@@ -1,0 +1,61 @@
+"""One benchmark run: one child process, and what the board said before and after."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Optional
+
+from edgekit.agent import log, sensors, store, tasks, work
+from edgekit.agent.serve import Lines
+from edgekit.agent.spawn import Child, ChildFailed
+from edgekit.errors import DeviceError
+from edgekit.spec import wire
+from edgekit.spec.manifest import Artifact
+from edgekit.spec.progress import Report, quiet
+from edgekit.spec.result import Measured, Run
+
+
+def model(root: Path, artifact: Artifact, threads: int = 1) -> tasks.Model:
+    """The artifact as a child needs it. Raises DeviceError where the store lacks its blobs."""
+    return tasks.Model(
+        format=artifact.format,
+        file=str(store.need(root, artifact.blob, "the model")),
+        tokenizer=str(store.need(root, artifact.tokenizer, "the tokenizer")),
+        lengths=artifact.lengths,
+        threads=threads,
+    )
+
+
+def run(
+    root: Path,
+    request: wire.Measure,
+    runtime: Optional[Path],
+    board: Path = Path("/"),
+    host: Optional[Lines] = None,
+    report: Report = quiet,
+) -> Run:
+    """Measure. A runtime that dies is the run's ``failure``; a request that cannot be met raises DeviceError."""
+    job, artifact = request.job, request.artifact
+    samples = str(store.need(root, request.samples, "the samples"))
+    work.sample_texts(samples, job.samples)
+    if job.pad_to is not None and job.pad_to not in artifact.lengths:
+        raise DeviceError("the model has no such length", given=job.pad_to, allowed=artifact.lengths)
+    task = tasks.Timing(model(root, artifact, job.threads), samples, job.samples, job.warmup, job.pad_to)
+    before, swapped = sensors.read(board), sensors.swapped_in(board)
+    measured, failure = None, None
+    try:
+        with Child(runtime, job.threads, host) as child:
+            measured = child.ask("time", task, Measured, report, request.timeout_s)
+    except ChildFailed as error:
+        failure = error.message
+    after, swapped = sensors.read(board), sensors.swapped_in(board) - swapped
+    if measured is not None and not all(0 <= one < request.labels for one in measured.labels):
+        measured, failure = None, "the model answers a class beyond the {} there are".format(request.labels)
+    throttled = dict.fromkeys(sensors.live_throttle(before) + sensors.live_throttle(after))
+    invalid = tuple("throttled: " + one for one in throttled)
+    if swapped > 0:
+        invalid += ("swapping: {} pages read back".format(swapped),)
+    readings = {"before_" + name: value for name, value in before.items()}
+    readings.update({"after_" + name: value for name, value in after.items()})
+    log.write(root, "measured", artifact=artifact.name, solution=job.solution, failure=failure, invalid=invalid)
+    return Run(job, measured, failure, invalid, readings)

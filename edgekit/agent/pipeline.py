@@ -1,0 +1,93 @@
+"""Text → tokens → the least bucket that holds them → the runtime → label."""
+
+from __future__ import annotations
+
+import math
+import time
+from dataclasses import dataclass
+from typing import Any, List, Optional, Sequence, Tuple
+
+from edgekit.agent.runtimes import Runner
+from edgekit.errors import DeviceError
+
+_PAD_TOKENS = ("[PAD]", "<pad>")
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """``ids`` after truncation to the largest bucket, not padded."""
+
+    ids: Tuple[int, ...]
+    truncated: bool
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """``model_ms`` is the runtime's invocation alone, in ms of the device's clock."""
+
+    logits: Tuple[float, ...]
+    label: int
+    bucket: int
+    model_ms: float
+
+
+class Tokenizer:
+    """A tokenizer.json, cut to ``limit`` tokens; padding is done here, by bucket. Needs the ``tokenizers`` wheel."""
+
+    def __init__(self, file: str, limit: int) -> None:
+        import tokenizers
+
+        self._tokenizer = tokenizers.Tokenizer.from_file(file)
+        self.pad_id = _pad_id(self._tokenizer, file)
+        self._tokenizer.no_padding()
+        self._tokenizer.enable_truncation(max_length=limit)
+
+    def __call__(self, text: str) -> Tokens:
+        encoding = self._tokenizer.encode(text)
+        return Tokens(tuple(encoding.ids), bool(encoding.overflowing))
+
+
+def _pad_id(tokenizer: Any, file: str) -> int:
+    """The id of the padding token, by name: a trimmed vocabulary has it elsewhere than the original."""
+    padding = tokenizer.padding
+    names = ((padding["pad_token"],) if padding else ()) + _PAD_TOKENS
+    for name in names:
+        found = tokenizer.token_to_id(name)
+        if found is not None:
+            return int(found)
+    raise DeviceError("the tokenizer has no padding token", where=file, allowed=names)
+
+
+def bucket(tokens: int, lengths: Sequence[int], pad_to: Optional[int] = None) -> int:
+    """The least of the rising ``lengths`` to hold ``tokens``, or ``pad_to`` where forced. Else DeviceError."""
+    allowed = lengths if pad_to is None else [one for one in lengths if one == pad_to]
+    for one in allowed:
+        if tokens <= one:
+            return one
+    raise DeviceError("no length of the model holds this text", given=pad_to or tokens, allowed=lengths)
+
+
+def infer(runner: Runner, tokens: Tokens, length: int, pad_id: int) -> Outcome:
+    """Pad to ``length`` and run."""
+    count = len(tokens.ids)
+    ids = list(tokens.ids) + [pad_id] * (length - count)
+    mask = [1] * count + [0] * (length - count)
+    began = time.perf_counter()
+    logits = runner.run(length, ids, mask)
+    ended = time.perf_counter()
+    return Outcome(tuple(logits), argmax(logits), length, (ended - began) * 1e3)
+
+
+def argmax(values: Sequence[float]) -> int:
+    """The index of the greatest value, the first of equals. DeviceError for NaN, which no label stands for."""
+    if any(math.isnan(one) for one in values) or not values:
+        raise DeviceError("the model answered no number", given=list(values)[:4])
+    return max(range(len(values)), key=values.__getitem__)
+
+
+def softmax(logits: Sequence[float]) -> List[float]:
+    """Probabilities; shifted by the greatest logit so that nothing overflows."""
+    top = max(logits)
+    powers = [math.exp(one - top) for one in logits]
+    total = math.fsum(powers)
+    return [one / total for one in powers]

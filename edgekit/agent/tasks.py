@@ -1,0 +1,61 @@
+"""What the agent asks of a child process; the answers are spec values. Paths are whole, files are verified blobs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Tuple
+
+from edgekit.spec.scheme import Format
+from edgekit.spec.wire import Prediction
+
+
+@dataclass(frozen=True)
+class Model:
+    """One artifact, ready to load. ``lengths`` are its buckets in tokens, rising."""
+
+    format: Format
+    file: str
+    tokenizer: str
+    lengths: Tuple[int, ...]
+    threads: int = 1
+
+
+@dataclass(frozen=True)
+class Warm:
+    """Import a format's runtime once, so that its bytecode is cached before anything is timed."""
+
+    format: Format
+
+
+@dataclass(frozen=True)
+class Timing:
+    """Time the first ``count`` texts of ``samples`` (JSON lines) after ``warmup`` untimed ones."""
+
+    model: Model
+    samples: str
+    count: int
+    warmup: int
+    pad_to: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Check:
+    """Run the golden cases of ``golden`` (JSON lines)."""
+
+    model: Model
+    golden: str
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Answer texts with the ``top`` likeliest of ``labels``. The model stays loaded for the next question."""
+
+    model: Model
+    texts: Tuple[str, ...]
+    labels: Tuple[str, ...]
+    top: int
+
+
+@dataclass(frozen=True)
+class Answers:
+    predictions: Tuple[Prediction, ...]

@@ -1,0 +1,197 @@
+"""What a child process does with a loaded runtime: warm up, time, check golden cases, answer."""
+
+from __future__ import annotations
+
+import gc
+import json
+import time
+from functools import partial
+from typing import Dict, List, Sequence, Tuple
+
+from edgekit.agent import memory, pipeline, tasks
+from edgekit.agent.runtimes import Runner, loader
+from edgekit.agent.serve import Operation
+from edgekit.errors import DeviceError
+from edgekit.spec import codec
+from edgekit.spec.manifest import GoldenCase
+from edgekit.spec.progress import Report
+from edgekit.spec.result import Measured
+from edgekit.spec.wire import Health, Prediction, Score
+
+Loaded = Tuple[pipeline.Tokenizer, Runner]
+
+
+def operations(bare_rss: int, bare_pss: int) -> Dict[str, Operation]:
+    """By name; ``bare_*`` is what the interpreter took before any import, in bytes."""
+    loaded: Dict[tasks.Model, Loaded] = {}
+    return {
+        "warm": Operation(tasks.Warm, warm),
+        "time": Operation(tasks.Timing, partial(measure, bare_rss, bare_pss)),
+        "check": Operation(tasks.Check, check),
+        "ask": Operation(tasks.Ask, partial(ask, loaded)),
+    }
+
+
+def warm(task: tasks.Warm, report: Report) -> None:
+    import tokenizers
+
+    report("tokenizers {}".format(tokenizers.__version__), None)
+    loader(task.format)
+
+
+def load(model: tasks.Model) -> Loaded:
+    load_runtime = loader(model.format)
+    return pipeline.Tokenizer(model.tokenizer, model.lengths[-1]), load_runtime(model.file, model.threads)
+
+
+def measure(bare_rss: int, bare_pss: int, task: tasks.Timing, report: Report) -> Measured:
+    """Time one text after the other, alone in this process, so that VmHWM is this run's.
+
+    ``init_ms`` is loading tokenizer and model, ``first_ms`` the first inference. Each bucket that the samples need has
+    run once before the timed ones. The garbage collector rests meanwhile.
+    """
+    texts = sample_texts(task.samples, task.count)
+    model = task.model
+    t0 = time.perf_counter()
+    import tokenizers  # noqa: F401 - its import is timed with the runtime's
+
+    load_runtime = loader(model.format)
+    t1 = time.perf_counter()
+    tokenizer = pipeline.Tokenizer(model.tokenizer, task.pad_to or model.lengths[-1])
+    runner = load_runtime(model.file, model.threads)
+    t2 = time.perf_counter()
+    surveyed = [tokenizer(text) for text in texts]
+    lengths = [pipeline.bucket(len(one.ids), model.lengths, task.pad_to) for one in surveyed]
+    t3 = time.perf_counter()
+    pipeline.infer(runner, surveyed[0], lengths[0], tokenizer.pad_id)
+    t4 = time.perf_counter()
+    _warm_up(runner, surveyed, lengths, tokenizer.pad_id, task.warmup)
+    report("timing {} texts".format(len(texts)), None)
+    end_to_end, model_only, labels = _timed(tokenizer, runner, texts, task)
+    return Measured(
+        import_ms=(t1 - t0) * 1e3,
+        init_ms=(t2 - t1) * 1e3,
+        first_ms=(t4 - t3) * 1e3,
+        end_to_end=tuple(end_to_end),
+        model_only=tuple(model_only),
+        labels=tuple(labels),
+        bare_rss=bare_rss,
+        bare_pss=bare_pss,
+        vm_hwm=memory.high_water(),
+        pss=memory.pss(),
+        padded_tokens=sum(lengths),
+        real_tokens=sum(len(one.ids) for one in surveyed),
+    )
+
+
+def _warm_up(
+    runner: Runner, tokens: Sequence[pipeline.Tokens], lengths: Sequence[int], pad_id: int, count: int
+) -> None:
+    """The first ``count`` texts, round and round, then one text of each bucket that the timed ones will need."""
+    for number in range(count):
+        one = number % len(tokens)
+        pipeline.infer(runner, tokens[one], lengths[one], pad_id)
+    for length in sorted(set(lengths)):
+        pipeline.infer(runner, tokens[lengths.index(length)], length, pad_id)
+
+
+def _timed(
+    tokenizer: pipeline.Tokenizer, runner: Runner, texts: Sequence[str], task: tasks.Timing
+) -> Tuple[List[float], List[float], List[int]]:
+    end_to_end, model_only, labels = [], [], []
+    clock = time.perf_counter
+    gc.collect()
+    gc.disable()
+    try:
+        for text in texts:
+            began = clock()
+            tokens = tokenizer(text)
+            length = pipeline.bucket(len(tokens.ids), task.model.lengths, task.pad_to)
+            outcome = pipeline.infer(runner, tokens, length, tokenizer.pad_id)
+            end_to_end.append((clock() - began) * 1e3)
+            model_only.append(outcome.model_ms)
+            labels.append(outcome.label)
+    finally:
+        gc.enable()
+    return end_to_end, model_only, labels
+
+
+def sample_texts(file: str, count: int) -> List[str]:
+    """The first ``count`` texts of JSON lines ``{"text": …}``. Raises DeviceError where there are fewer."""
+    texts: List[str] = []
+    with open(file, encoding="utf-8") as lines:
+        for line in lines:
+            if len(texts) == count:
+                break
+            if line.strip():
+                texts.append(_text(line, file))
+    if len(texts) < count or not texts:
+        raise DeviceError(
+            "too few samples", where=file, given=count, allowed="1 to {}".format(len(texts)), remedy="ask for fewer"
+        )
+    return texts
+
+
+def _text(line: str, file: str) -> str:
+    try:
+        text = json.loads(line)["text"]
+    except (ValueError, TypeError, KeyError) as error:
+        raise DeviceError("a line of the samples has no text", where=file) from error
+    return str(text)
+
+
+def check(task: tasks.Check, report: Report) -> Health:
+    """All golden cases; healthy when every label is the host's."""
+    with open(task.golden, encoding="utf-8") as lines:
+        cases = [codec.loads(GoldenCase, line, where="golden cases") for line in lines if line.strip()]
+    if not cases:
+        return Health(False, 0, 0, "the release has no golden cases")
+    tokenizer, runner = load(task.model)
+    failure, agreed = "", 0
+    for number, case in enumerate(cases):
+        found = _answer(tokenizer, runner, task.model.lengths, case.text)[1].label
+        agreed += found == case.label
+        if found != case.label and not failure:
+            failure = "golden case {} of {}: label {} instead of {}".format(number + 1, len(cases), found, case.label)
+        report("golden case {} of {}".format(number + 1, len(cases)), (number + 1) / len(cases))
+    return Health(agreed == len(cases), len(cases), agreed, failure)
+
+
+def _answer(
+    tokenizer: pipeline.Tokenizer, runner: Runner, lengths: Sequence[int], text: str
+) -> Tuple[pipeline.Tokens, pipeline.Outcome]:
+    tokens = tokenizer(text)
+    length = pipeline.bucket(len(tokens.ids), lengths)
+    return tokens, pipeline.infer(runner, tokens, length, tokenizer.pad_id)
+
+
+def ask(loaded: Dict[tasks.Model, Loaded], task: tasks.Ask, report: Report) -> tasks.Answers:
+    """Answers in the texts' order."""
+    if task.model not in loaded:
+        report("loading the model", None)
+        loaded[task.model] = load(task.model)
+    tokenizer, runner = loaded[task.model]
+    return tasks.Answers(tuple(_predict(tokenizer, runner, task, text) for text in task.texts))
+
+
+def _predict(tokenizer: pipeline.Tokenizer, runner: Runner, task: tasks.Ask, text: str) -> Prediction:
+    began = time.perf_counter()
+    tokens, outcome = _answer(tokenizer, runner, task.model.lengths, text)
+    probabilities = pipeline.softmax(outcome.logits)
+    ms = (time.perf_counter() - began) * 1e3
+    best = sorted(range(len(probabilities)), key=probabilities.__getitem__, reverse=True)[: max(task.top, 1)]
+    return Prediction(
+        text=text,
+        label=outcome.label,
+        scores=tuple(Score(_name(task.labels, one), probabilities[one]) for one in best),
+        tokens=len(tokens.ids),
+        bucket=outcome.bucket,
+        truncated=tokens.truncated,
+        ms=ms,
+    )
+
+
+def _name(labels: Sequence[str], index: int) -> str:
+    if index >= len(labels):
+        raise DeviceError("the model answers a class the manifest does not name", given=index, allowed=len(labels))
+    return labels[index]
