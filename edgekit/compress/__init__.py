@@ -12,6 +12,7 @@ from pathlib import Path
 from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
 from edgekit.data.samples import Sample, Samples
+from edgekit.errors import MissingExtra
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Step
 
@@ -40,8 +41,11 @@ def apply(
 
     Raises BuildError where the step cannot be applied to this model, or training diverges.
     """
-    from edgekit.compress import distill, finetune, prune, vocabulary
-    from edgekit.compress.training import settled
+    try:
+        from edgekit.compress import distill, finetune, prune, vocabulary
+        from edgekit.compress.training import settled
+    except ImportError as error:
+        raise MissingExtra(error.name or "torch", "host") from error
 
     task = Task(checkpoint, teacher or checkpoint, samples, out, tuple(lengths), seed, report)
     with settled(seed):
@@ -60,8 +64,11 @@ def apply(
 
 def accuracy(checkpoint: Path, samples: Sequence[Sample], lengths: Sequence[int], report: Report = quiet) -> float:
     """Per cent of ``samples`` that the float module in ``checkpoint`` labels right."""
-    from edgekit.compress import encoded, evaluate
-    from edgekit.models import checkpoint as checkpoints
+    try:
+        from edgekit.compress import encoded, evaluate
+        from edgekit.models import checkpoint as checkpoints
+    except ImportError as error:
+        raise MissingExtra(error.name or "torch", "host") from error
 
     loaded = checkpoints.load(checkpoint)
     return evaluate.accuracy(loaded.module, encoded.encode(samples, loaded, lengths[-1]), report)

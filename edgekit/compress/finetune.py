@@ -1,0 +1,45 @@
+"""Train a pretrained model on the task; what comes out is the teacher."""
+
+from __future__ import annotations
+
+import time
+
+from torch.nn.functional import cross_entropy
+
+from edgekit.compress.encoded import encode
+from edgekit.compress.report import StepReport
+from edgekit.compress.task import Task
+from edgekit.compress.training import Plan, train
+from edgekit.models import checkpoint as checkpoints
+from edgekit.spec import codec
+from edgekit.spec.recipe import Finetune
+
+
+def run(options: Finetune, task: Task) -> StepReport:
+    """Cross-entropy on the labels. A plain folder gets a classifier for the samples' labels."""
+    started = time.monotonic()
+    loaded = checkpoints.load(task.checkpoint, task.samples.labels)
+    module, last = loaded.module, task.lengths[-1]
+    plan = Plan(
+        options.epochs, options.learning_rate, options.batch, options.warmup, options.weight_decay, options.patience
+    )
+    trained = train(
+        module,
+        plan,
+        encode(task.samples.train, loaded, last),
+        encode(task.samples.validation, loaded, last),
+        lambda batch: cross_entropy(module(batch.input_ids, batch.attention_mask).logits, batch.labels),
+        work=task.work,
+        identity=codec.digest(["finetune", checkpoints.fingerprint(loaded)]),
+        seed=task.seed,
+        report=task.report,
+    )
+    checkpoints.save(loaded, task.out)
+    return StepReport(
+        "finetune",
+        loaded.parameters,
+        max(trained.accuracies),
+        len(trained.losses),
+        tuple(trained.losses),
+        time.monotonic() - started,
+    )

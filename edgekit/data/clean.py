@@ -1,0 +1,36 @@
+"""Texts made comparable: one Unicode form, no control characters, single spaces, each text once."""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+
+Labelled = tuple[str, str]
+
+
+def clean(text: str, lowercase: bool = False) -> str:
+    """Unicode NFC, control and format characters dropped, white space folded to single spaces.
+
+    Format characters (zero-width space, byte-order mark, soft hyphen) go as well: they are invisible, and a tokenizer
+    would spell them. Lower-casing is Unicode's, followed by NFC again since it can take letters apart.
+    """
+    text = unicodedata.normalize("NFC", text)
+    text = " ".join("".join(" " if one.isspace() else one for one in text if one.isspace() or _visible(one)).split())
+    return unicodedata.normalize("NFC", text.lower()) if lowercase else text
+
+
+def distinct(rows: Iterable[Labelled]) -> list[Labelled]:
+    """Each text once, sorted, so that the order of the input never matters.
+
+    A text that appears under several labels takes the one it has most often, the alphabetically first among equals.
+    """
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for text, label in rows:
+        counts[text][label] += 1
+    return [(text, min(labels, key=lambda one: (-labels[one], one))) for text, labels in sorted(counts.items())]
+
+
+def _visible(character: str) -> bool:
+    # Cc control, Cf format, Cs lone surrogate: none of them can be seen or encoded
+    return unicodedata.category(character) not in ("Cc", "Cf", "Cs")

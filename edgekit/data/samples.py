@@ -1,0 +1,155 @@
+"""Samples: labelled texts split into train, validation and test, as a folder that any later stage reads.
+
+``train.jsonl``, ``validation.jsonl`` and ``test.jsonl`` hold ``{"text", "label"}`` (the label's index),
+``samples.json`` the labels, the counts, the digest of all of it, and where it comes from.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgekit.data import debian, files, hub
+from edgekit.data.clean import Labelled, clean, distinct
+from edgekit.data.split import split
+from edgekit.errors import DataError, SpecError, nearest
+from edgekit.spec import codec
+from edgekit.spec.progress import Report, quiet
+from edgekit.spec.recipe import DataSpec
+
+SCHEMA = 1
+PARTS = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A cleaned text and the index of its label."""
+
+    text: str
+    label: int
+
+
+@dataclass(frozen=True)
+class Index:
+    """``samples.json``. ``digest`` is the SHA-256 over labels and samples; ``counts`` are samples by part."""
+
+    labels: tuple[str, ...]
+    counts: dict[str, int]
+    digest: str
+    provenance: dict[str, str] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+
+@dataclass(frozen=True)
+class Samples:
+    """All samples of a build, in memory, and the folder they stand in."""
+
+    folder: Path
+    labels: tuple[str, ...]
+    digest: str
+    train: list[Sample]
+    validation: list[Sample]
+    test: list[Sample]
+    provenance: dict[str, str] = field(default_factory=dict)
+
+
+def prepare(spec: DataSpec, base: Path, out: Path, seed: int, report: Report = quiet) -> Samples:
+    """Read the source, clean, split and write the folder ``out`` (replaced whole, or not at all).
+
+    Args:
+        base: the folder that relative paths of ``spec`` start from.
+        seed: decides the split; equal texts and seed give equal samples on every machine, in any input order.
+
+    Raises DataError where the source cannot be read or cannot be split as asked.
+    """
+    report(f"reading {spec.source}", 0.0)
+    rows, provenance = _source(spec, base)
+    report(f"cleaning {len(rows)} texts", 0.4)
+    cleaned = [(clean(text, spec.lowercase), clean(label)) for text, label in rows]
+    kept = distinct((text, label) for text, label in cleaned if text and label)
+    labels = _labels(spec, kept)
+    known = set(labels)
+    parts = split([row for row in kept if row[1] in known], spec, seed)
+    numbers = {label: number for number, label in enumerate(labels)}
+    train, validation, test = ([Sample(text, numbers[label]) for text, label in part] for part in parts)
+    samples = Samples(out, labels, _digest(labels, (train, validation, test)), train, validation, test, provenance)
+    _write(samples)
+    report(f"{len(train)} train, {len(validation)} validation, {len(test)} test", 1.0)
+    return samples
+
+
+def read(folder: Path) -> Samples:
+    """The samples that :func:`prepare` wrote. Raises DataError where the folder is incomplete or was changed."""
+    try:
+        index = codec.loads(Index, (folder / "samples.json").read_text("utf-8"), where=str(folder / "samples.json"))
+        train, validation, test = (_read_part(folder / f"{name}.jsonl") for name in PARTS)
+    except OSError as error:
+        raise DataError(f"not a folder of samples: {error.strerror}", where=str(folder)) from error
+    except SpecError as error:
+        raise DataError(error.message, where=error.where, given=error.given, allowed=error.allowed) from error
+    if _digest(index.labels, (train, validation, test)) != index.digest:
+        raise DataError(
+            "the samples were changed after they were prepared", where=str(folder), remedy="delete the folder"
+        )
+    return Samples(folder, index.labels, index.digest, train, validation, test, index.provenance)
+
+
+def _source(spec: DataSpec, base: Path) -> tuple[list[Labelled], dict[str, str]]:
+    if spec.source == "debian-sections":
+        return debian.read(spec.labels)
+    if spec.source == "hf":
+        return hub.read(spec, base)
+    readers = {"jsonl": files.read_jsonl, "csv": files.read_csv}
+    rows = [row for name in spec.files for row in readers[spec.source](base / name, spec.text, spec.label)]
+    return rows, {"source": spec.source, "files": ", ".join(spec.files)}
+
+
+def _labels(spec: DataSpec, rows: Sequence[Labelled]) -> tuple[str, ...]:
+    found = {label for _, label in rows}
+    for label in spec.labels:
+        if label not in found:
+            raise DataError(
+                f"no sample has the label {label!r}",
+                where="$.data.labels",
+                given=label,
+                allowed=sorted(found),
+                remedy=nearest(label, found),
+            )
+    return spec.labels or tuple(sorted(found))
+
+
+def _digest(labels: Sequence[str], parts: Sequence[Sequence[Sample]]) -> str:
+    digest = hashlib.sha256(codec.dumps(list(labels)).encode())
+    for part in parts:
+        digest.update(b"\n")
+        for one in part:
+            digest.update(_line(one).encode())
+    return digest.hexdigest()
+
+
+def _line(sample: Sample) -> str:
+    return json.dumps({"text": sample.text, "label": sample.label}, ensure_ascii=False) + "\n"
+
+
+def _write(samples: Samples) -> None:
+    out = samples.folder
+    temporary = out.with_name(f".{out.name}.new")
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir(parents=True)
+    parts = {name: getattr(samples, name) for name in PARTS}
+    for name, part in parts.items():
+        (temporary / f"{name}.jsonl").write_text("".join(_line(one) for one in part), "utf-8")
+    counts = {name: len(part) for name, part in parts.items()}
+    index = Index(samples.labels, counts, samples.digest, samples.provenance)
+    (temporary / "samples.json").write_text(json.dumps(codec.encode(index), indent=1, ensure_ascii=False), "utf-8")
+    shutil.rmtree(out, ignore_errors=True)
+    temporary.rename(out)
+
+
+def _read_part(file: Path) -> list[Sample]:
+    lines = file.read_text("utf-8").split("\n")
+    return [codec.loads(Sample, line, where=f"{file}:{n}") for n, line in enumerate(lines, 1) if line]

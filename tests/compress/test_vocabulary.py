@@ -1,0 +1,104 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("transformers")
+
+from tokenizers import Tokenizer  # noqa: E402
+
+from edgekit.compress import apply, evaluate, vocabulary  # noqa: E402
+from edgekit.compress.encoded import encode  # noqa: E402
+from edgekit.data.samples import Samples  # noqa: E402
+from edgekit.errors import BuildError  # noqa: E402
+from edgekit.models import checkpoint  # noqa: E402
+from edgekit.spec.recipe import Step, Vocabulary  # noqa: E402
+
+pytestmark = pytest.mark.torch
+LENGTHS = (16, 24)
+
+
+@pytest.fixture(scope="module")
+def trimmed(teacher: Path, samples: Samples, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("trimmed") / "out"
+    apply(Step(vocabulary=Vocabulary()), teacher, teacher, samples, out, lengths=LENGTHS, seed=7)
+    return out
+
+
+def test_training_texts_get_the_same_logits_to_the_bit(teacher: Path, trimmed: Path, samples: Samples) -> None:
+    before, after = checkpoint.load(teacher), checkpoint.load(trimmed)
+    assert after.structure.vocabulary < before.structure.vocabulary
+    old, new = (encode(samples.train, one, LENGTHS[-1]) for one in (before, after))
+    old_table, new_table = (one.family.word_embedding(one.module).weight for one in (before, after))
+    for ours, theirs in zip(new.ids, old.ids, strict=True):
+        assert torch.equal(new_table[ours], old_table[theirs])
+    assert torch.equal(evaluate.logits(after.module, new), evaluate.logits(before.module, old))
+
+
+def test_the_same_tokens_by_name(teacher: Path, trimmed: Path, samples: Samples) -> None:
+    old, new = (Tokenizer.from_file(str(one / "tokenizer.json")) for one in (teacher, trimmed))
+    assert [new.encode(one.text).tokens for one in samples.train] == [
+        old.encode(one.text).tokens for one in samples.train
+    ]
+    dropped = set(old.get_vocab()) - set(new.get_vocab())
+    assert {"[unused0]", "used", "##word"} <= dropped
+    assert all(len(one.removeprefix("##")) > 1 for one in dropped)
+    assert sorted(new.get_vocab().values()) == list(range(new.get_vocab_size()))
+
+
+@settings(max_examples=50, deadline=None)
+@given(st.text("abcdefghijklmnopqrstuvwxyz ", max_size=40))
+def test_every_text_can_still_be_spelled(trimmed: Path, text: str) -> None:
+    tokenizer = Tokenizer.from_file(str(trimmed / "tokenizer.json"))
+    tokens = tokenizer.encode(text).tokens
+    assert "[UNK]" not in tokens
+    assert "".join(one.removeprefix("##") for one in tokens[1:-1]) == text.replace(" ", "")
+
+
+def test_what_is_used_rarely_goes(teacher: Path, samples: Samples, tmp_path: Path) -> None:
+    sizes = []
+    for count in (1, 15, 10**6):
+        step = Step(vocabulary=Vocabulary(min_count=count))
+        apply(step, teacher, teacher, samples, tmp_path / "out", lengths=LENGTHS, seed=7)
+        sizes.append(checkpoint.read_structure(tmp_path / "out").vocabulary)
+    # at the least: 5 special tokens, 26 letters, twice
+    assert sizes[0] > sizes[1] > sizes[2] == 5 + 2 * 26
+
+
+@pytest.mark.parametrize(
+    "processor",
+    [
+        {"type": "BertProcessing", "sep": ["[SEP]", 4], "cls": ["[CLS]", 3]},
+        {
+            "type": "RobertaProcessing",
+            "sep": ["[SEP]", 4],
+            "cls": ["[CLS]", 3],
+            "trim_offsets": True,
+            "add_prefix_space": False,
+        },
+        {"type": "Sequence", "processors": [{"type": "BertProcessing", "sep": ["[SEP]", 4], "cls": ["[CLS]", 3]}]},
+        None,
+    ],
+)
+def test_other_post_processors(teacher: Path, processor: Any) -> None:
+    loaded = checkpoint.load(teacher)
+    loaded.tokenizer = json.dumps({**json.loads(loaded.tokenizer), "post_processor": processor})
+    before = Tokenizer.from_str(loaded.tokenizer).encode("cat runs")
+    vocabulary.trim(loaded, set(before.ids))
+    after = Tokenizer.from_str(loaded.tokenizer).encode("cat runs")
+    assert after.tokens == before.tokens
+    assert after.ids != before.ids
+
+
+def test_another_kind_of_tokenizer_is_refused(teacher: Path) -> None:
+    loaded = checkpoint.load(teacher)
+    tokenizer = json.loads(loaded.tokenizer)
+    loaded.tokenizer = json.dumps({**tokenizer, "model": {"type": "BPE", "vocab": {}, "merges": []}})
+    with pytest.raises(BuildError, match="WordPiece"):
+        vocabulary.trim(loaded, {1})
