@@ -363,7 +363,8 @@ def _described(made: Made, baseline: Made, run: Run, where: str) -> Candidate:
 def _drawn(shipped: Made, baseline: Made, samples: Any) -> tuple[list[Any], list[Any]]:
     """Held-out texts for benchmarks, and golden cases: texts that both files and the truth agree on come first, since a
     health check must fail for a wrong device and not for a close call."""
-    assert shipped.run.measured and baseline.run.measured
+    assert shipped.run.measured
+    assert baseline.run.measured
     answers = shipped.run.measured.labels
     rows = list(zip(samples.test, answers, baseline.run.measured.labels, strict=True))
     drawn = [{"text": one.text, "label": one.label, "answer": answer} for one, answer, _ in rows[:DRAWN]]

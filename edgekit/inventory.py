@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,6 +107,17 @@ def device_down(
             stopped.append(one.name)
         machine.down(folder)
     return tuple(stopped)
+
+
+def device_remove(name: str, *, home: Home | None = None, report: Report = quiet) -> Device:
+    """Forget a device. An emulated one is stopped and its disk deleted; a real board is not touched."""
+    home = home or Home.default()
+    device = registry.get(home.devices, name)
+    if device.emulated:
+        folder = Path(device.emulated.folder)
+        machine.down(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+    return registry.remove(home.devices, name)
 
 
 def device_ssh(name: str | None = None, *, home: Home | None = None, report: Report = quiet) -> tuple[str, ...]:

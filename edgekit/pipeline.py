@@ -17,9 +17,9 @@ from pathlib import Path
 
 from edgekit import bundle as bundles
 from edgekit import load
-from edgekit.bench import history
-from edgekit.bench import plan as bench_plan
-from edgekit.bench import run as bench_run
+from edgekit.benchmark import history
+from edgekit.benchmark import plan as bench_plan
+from edgekit.benchmark import run as bench_run
 from edgekit.building import Builder, Made
 from edgekit.bundle.verify import verify
 from edgekit.deliver import apply, preflight, wheels
@@ -27,7 +27,15 @@ from edgekit.deliver import plan as deploy_plan
 from edgekit.errors import BundleError, UsageError
 from edgekit.fieldwork import Board, choose, logs, predict, prune_releases, registered, rollback, session, status
 from edgekit.home import Home
-from edgekit.inventory import device_add, device_down, device_list, device_probe, device_ssh, device_up
+from edgekit.inventory import (
+    device_add,
+    device_down,
+    device_list,
+    device_probe,
+    device_remove,
+    device_ssh,
+    device_up,
+)
 from edgekit.judge import judge
 from edgekit.outcome import Benched, Built, Demo, Deployed, Reported
 from edgekit.report import html as html_report
@@ -51,6 +59,7 @@ __all__ = [
     "device_down",
     "device_list",
     "device_probe",
+    "device_remove",
     "device_ssh",
     "device_up",
     "logs",

@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent / "edgekit"
 PIPELINE = {"pipeline", "building", "inventory", "fieldwork", "home", "stages", "outcome", "judge"}
-STAGES = {"data", "models", "compress", "convert", "bundle", "bench", "report", "emulate", "load"}
+STAGES = {"data", "models", "compress", "convert", "bundle", "benchmark", "report", "emulate", "load"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
     "spec": {"errors"},
@@ -17,13 +17,18 @@ ALLOWED: dict[str, set[str]] = {
     **{stage: {"spec", "errors"} for stage in STAGES},
     "compress": {"spec", "errors", "data", "models"},
     "convert": {"spec", "errors", "data", "models"},
-    "report": {"spec", "errors", "bench"},
+    "report": {"spec", "errors", "benchmark"},
     "deliver": {"spec", "bundle", "errors"},
     "pipeline": {"spec", "errors", "deliver", *STAGES},
     "cli": {"pipeline", "load", "report", "spec", "errors"},
     "__init__": {"pipeline", "errors", "spec"},
 }
-ON_DEVICE = [ROOT / "errors.py", *sorted((ROOT / "spec").rglob("*.py")), *sorted((ROOT / "agent").rglob("*.py"))]
+ON_DEVICE = [
+    ROOT / "__init__.py",
+    ROOT / "errors.py",
+    *sorted((ROOT / "spec").rglob("*.py")),
+    *sorted((ROOT / "agent").rglob("*.py")),
+]
 #: What the runtimes of the agent may import lazily, besides the standard library.
 RUNTIMES = {"numpy", "ai_edge_litert", "tflite_runtime", "torch", "tokenizers"}
 

@@ -51,6 +51,9 @@ def add(verbs: Verbs) -> None:
     down.add_argument("name", nargs="?", metavar="NAME", help="which one; may be left out where one is running")
     down.add_argument("--all", dest="every", action="store_true", help="stop all of them")
 
+    remove = verb(inner, "remove", "forget a board; an emulated one's disk goes too", run_remove, show_remove)
+    remove.add_argument("name", metavar="NAME", help="a registered board")
+
     ssh = verb(inner, "ssh", "open a shell on a board", run_ssh, show_ssh)
     ssh.add_argument("name", metavar="NAME", help="a registered board")
     ssh.add_argument("command", nargs="*", metavar="COMMAND", help="what to run there instead (after '--')")
@@ -178,6 +181,16 @@ def run_down(args: Namespace, progress: Progress) -> tuple[str, ...]:
 
 def show_down(args: Namespace, stopped: tuple[str, ...], paper: Console) -> None:
     paper.print(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
+
+
+def run_remove(args: Namespace, progress: Progress) -> Device:
+    from edgekit import pipeline
+
+    return pipeline.device_remove(args.name, home=home(args), report=progress)
+
+
+def show_remove(args: Namespace, device: Device, paper: Console) -> None:
+    paper.print(f"forgot {device.name} ({device.address})")
 
 
 def run_ssh(args: Namespace, progress: Progress) -> tuple[str, ...]:

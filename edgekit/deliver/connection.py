@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
+import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -73,11 +75,29 @@ def open_route(
         with translated(route.text):
             hostkeys.check(transport.get_remote_server_key(), expected, route.text, pinned=pinned)
             _log_in(transport, route, own_key_only)
-            transport.set_keepalive(KEEPALIVE_S)
+            threading.Thread(target=_watch, args=(transport,), name="keepalive", daemon=True).start()
     except BaseException:
         close(transport)
         raise
     return transport
+
+
+def _watch(transport: paramiko.Transport) -> None:
+    """Ask the server for a sign of life now and then, and close the connection where none comes.
+
+    TCP alone does not tell: a proxy, or an emulated network, keeps its end open when the board behind it is gone.
+    """
+    while transport.is_active():
+        time.sleep(KEEPALIVE_S)
+        alarm = threading.Timer(DEAD_AFTER_S, transport.close)
+        alarm.daemon = True
+        alarm.start()
+        try:
+            transport.global_request("keepalive@openssh.com", wait=True)
+        except (paramiko.SSHException, OSError, EOFError):
+            return
+        finally:
+            alarm.cancel()
 
 
 def close(transport: paramiko.Transport) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgekit.bench.statistics import Row, summarise
+from edgekit.benchmark.statistics import Row, summarise
 from edgekit.errors import UsageError
 from edgekit.report import tables
 from edgekit.spec.result import Result

@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 
-from edgekit.bench.plan import BASELINE, OPTIMIZED
-from edgekit.bench.statistics import Row
+from edgekit.benchmark.plan import BASELINE, OPTIMIZED
+from edgekit.benchmark.statistics import Row
 from edgekit.report import plots, tables
 from edgekit.report.files import write_text
 from edgekit.report.style import CSS

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgekit.bench.plan import BASELINE, OPTIMIZED
-from edgekit.bench.statistics import Figures, Gain, Row, gain, summarise
+from edgekit.benchmark.plan import BASELINE, OPTIMIZED
+from edgekit.benchmark.statistics import Figures, Gain, Row, gain, summarise
 from edgekit.spec.result import Result, Solution
 
 NONE = "–"

@@ -229,6 +229,19 @@ def test_a_program_cut_off_ends_its_stream(forward) -> None:  # type: ignore[no-
     os.kill(pid, signal.SIGKILL)
 
 
+def test_a_board_that_falls_silent_ends_the_stream(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection, "KEEPALIVE_S", 0.1)
+    monkeypatch.setattr(connection, "DEAD_AFTER_S", 1)
+    with connect(server.device) as found:
+        process = found.start(["sh", "-c", "echo $PPID; exec sleep 1000"])
+        sshd = int(process.readline(20))
+        os.kill(sshd, signal.SIGSTOP)
+        try:
+            assert process.readline(30) == b""
+        finally:
+            os.kill(sshd, signal.SIGCONT)
+
+
 def test_the_ssh_configuration_is_honoured(server: Server, own_home: Path) -> None:
     (own_home / ".ssh" / "config").write_text(
         f"Host board\n  HostName 127.0.0.1\n  IdentityFile {server.folder}/client\nHost *\n  ServerAliveInterval 5\n"

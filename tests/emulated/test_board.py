@@ -30,9 +30,8 @@ print(sorted(times)[2])" """
 
 
 @pytest.fixture(scope="module")
-def board_image(tmp_path_factory):
-    home = os.environ.get("EDGEKIT_HOME")
-    return image.build(BOARD, Path(home) / "cache" if home else tmp_path_factory.mktemp("cache"))
+def board_image(board_cache):
+    return image.build(BOARD, board_cache)
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent / "bench")]
+sys.path[:0] = [str(HERE.parent.parent), str(HERE.parent / "benchmark")]
 
 if __name__ == "__main__":
     import bench_kit

@@ -13,7 +13,7 @@ import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from edgekit.bench.plan import BASELINE, OPTIMIZED, percentile_needs
+from edgekit.benchmark.plan import BASELINE, OPTIMIZED, percentile_needs
 from edgekit.errors import UsageError
 from edgekit.spec.result import Measured, Result, Solution
 

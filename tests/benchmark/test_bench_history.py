@@ -6,7 +6,7 @@ from pathlib import Path
 import bench_kit as kit
 import pytest
 
-from edgekit.bench import history
+from edgekit.benchmark import history
 from edgekit.errors import SpecError, UsageError
 from edgekit.spec.result import Run
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from edgekit.bench.statistics import Interval, gain, median_interval, percentile, summarise
+from edgekit.benchmark.statistics import Interval, gain, median_interval, percentile, summarise
 from edgekit.errors import UsageError
 from edgekit.spec.result import Run
 

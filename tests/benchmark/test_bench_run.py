@@ -6,8 +6,8 @@ import bench_kit as kit
 import pytest
 from test_bench_plan import BLOB, manifest
 
-from edgekit.bench import plan
-from edgekit.bench.run import run
+from edgekit.benchmark import plan
+from edgekit.benchmark.run import run
 from edgekit.errors import DeviceError, TransportError, UsageError
 from edgekit.spec.device import Device, Emulated
 from edgekit.spec.result import Result, Run

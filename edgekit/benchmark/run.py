@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 
-from edgekit.bench import plan
+from edgekit.benchmark import plan
 from edgekit.errors import DeviceError, UsageError
 from edgekit.spec.device import Device
 from edgekit.spec.manifest import Manifest

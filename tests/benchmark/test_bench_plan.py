@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgekit.bench import plan
+from edgekit.benchmark import plan
 from edgekit.errors import UsageError
 from edgekit.spec.manifest import Artifact, Blob, Manifest, Signature
 

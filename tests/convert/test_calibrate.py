@@ -1,0 +1,115 @@
+from __future__ import annotations
+
+import pytest
+
+np = pytest.importorskip("numpy")
+pytest.importorskip("litert_torch")
+
+from hypothesis import given, settings  # noqa: E402
+from hypothesis import strategies as st  # noqa: E402
+
+from edgekit.convert.calibrate import Histogram, fidelity, find, minmax, mse, percentile  # noqa: E402
+from edgekit.spec.recipe import Calibration  # noqa: E402
+
+pytestmark = pytest.mark.torch
+
+
+def histogram(*batches: np.ndarray) -> Histogram:
+    counted = Histogram()
+    for one in batches:
+        counted.add(one)
+    return counted
+
+
+def normal(count: int = 100_000) -> np.ndarray:
+    return np.random.default_rng(4).standard_normal(count).astype(np.float32)
+
+
+def planted() -> np.ndarray:
+    """A bell curve within ±5, and one value of 300 among 100,000."""
+    values = normal()
+    values[777] = 300.0
+    return values
+
+
+def error(values: np.ndarray, low: float, high: float) -> float:
+    step = (high - low) / 255
+    return float(np.mean((np.clip(np.round((values - low) / step), 0, 255) * step + low - values) ** 2))
+
+
+def test_minmax_keeps_the_outlier() -> None:
+    low, high = minmax(histogram(planted()))
+    assert high == 300.0
+    assert low == pytest.approx(planted().min())
+
+
+def test_percentile_drops_the_outlier() -> None:
+    low, high = percentile(histogram(planted()), 99.9)
+    # the exact ones, to within two bins of an extent of 512
+    assert low == pytest.approx(np.percentile(planted(), 0.1), abs=2 * 512 / 8192)
+    assert high == pytest.approx(np.percentile(planted(), 99.9), abs=2 * 512 / 8192)
+
+
+def test_percentile_100_is_minmax_to_within_a_bin() -> None:
+    assert percentile(histogram(normal()), 100.0) == pytest.approx(minmax(histogram(normal())), abs=2 * 8 / 8192)
+
+
+def test_mse_clips_an_outlier_when_that_loses_less() -> None:
+    values = normal()
+    values[777] = 20.0
+    low, high = mse(histogram(values))
+    assert high < 15.0
+    assert error(values, low, high) < error(values, values.min(), values.max()) / 2
+
+
+def test_mse_keeps_an_outlier_when_clipping_would_lose_more() -> None:
+    # clipping 300 costs 300² / 100,000 = 0.9 a value, the coarse step of 1.2 only 0.12
+    assert mse(histogram(planted()))[1] > 250.0
+
+
+def test_mse_is_never_worse_than_minmax_and_near_the_best_of_a_fine_grid() -> None:
+    values = normal() * np.where(np.arange(100_000) % 50 == 0, 6.0, 1.0).astype(np.float32) + 0.7
+    low, high = mse(histogram(values))
+    grid = min(
+        error(values, values.min() * a, values.max() * b)
+        for a in np.linspace(0.1, 1, 40)
+        for b in np.linspace(0.1, 1, 40)
+    )
+    assert error(values, low, high) <= 1.05 * grid
+    assert error(values, low, high) <= error(values, values.min(), values.max())
+
+
+@pytest.mark.parametrize("ranges", ["minmax", "percentile", "mse"])
+def test_a_range_always_holds_zero(ranges: str) -> None:
+    calibration = Calibration(ranges=ranges)
+    assert find(histogram(np.full(100, 3.0, np.float32)), calibration) == pytest.approx((0.0, 3.0), rel=0.01)
+    assert find(histogram(np.full(100, -3.0, np.float32)), calibration) == pytest.approx((-3.0, 0.0), rel=0.01)
+
+
+def test_all_zeros_give_an_empty_range_and_lose_nothing() -> None:
+    zeros = histogram(np.zeros(10, np.float32))
+    assert mse(zeros) == minmax(zeros) == (0.0, 0.0)
+
+
+def test_fidelity_sees_the_channel_that_drowns_the_rest() -> None:
+    even, drowned = normal(), normal()
+    drowned[:1000] *= 300
+    assert fidelity(histogram(even), minmax(histogram(even))) > 35
+    small = histogram(drowned)
+    # most of the signal is the loud channel's own: still far below an even tensor
+    assert fidelity(small, minmax(small)) < fidelity(histogram(even), minmax(histogram(even))) - 5
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    st.lists(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=20), min_size=1, max_size=6), st.randoms()
+)
+def test_counts_do_not_depend_on_order_or_batches(batches: list[list[float]], draw: object) -> None:
+    arrays = [np.array(one, np.float32) for one in batches]
+    once = histogram(np.concatenate(arrays))
+    shuffled = list(arrays)
+    draw.shuffle(shuffled)  # type: ignore[attr-defined]
+    parts = histogram(*shuffled)
+    assert (parts.extent, parts.least, parts.greatest) == (once.extent, once.least, once.greatest)
+    assert np.array_equal(parts.counts, once.counts)
+    assert int(once.counts.sum()) == sum(len(one) for one in batches)
