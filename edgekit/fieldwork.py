@@ -162,7 +162,7 @@ class Board:
         return self._agent
 
     def runtime(self, form: str) -> str:
-        """Have the runtime for a format on the board; its digest. The host fetches the wheels, the board unpacks them."""
+        """Have the runtime for a format on the board: the host fetches the wheels, the board unpacks. Its digest."""
         files = wheels.resolve(self.target, preflight.runtime_for(self.target, form), self.home.cache, self.report)
         blobs = wheels.blobs(files)
         names = {blob: file.name for blob, file in blobs.items()}

@@ -13,8 +13,8 @@ from edgekit.spec.recipe import Gates
 def judge(candidates: Sequence[Candidate], gates: Gates) -> tuple[Candidate, ...]:
     """The candidates with their verdicts, the one that ships marked.
 
-    Quicker is better; within 2 % of the quickest, which no benchmark resolves, smaller is better. An int8 candidate that
-    is slower than float on the target therefore loses by itself.
+    Quicker is better; within 2 % of the quickest, which no benchmark resolves, smaller is better. An int8 candidate
+    that is slower than float on the target therefore loses by itself.
 
     Raises:
         GateMissed: no candidate meets every gate; the message is a table of what each one reached.
@@ -25,7 +25,7 @@ def judge(candidates: Sequence[Candidate], gates: Gates) -> tuple[Candidate, ...
         raise GateMissed(
             "no candidate meets the gates\n" + _table(judged),
             allowed=_describe(gates),
-            remedy="loosen the gate that the nearest candidate misses, or train longer (epochs) or cut less (layers, ffn)",
+            remedy="loosen the gate the nearest candidate misses, train longer (epochs) or cut less (layers, ffn)",
         )
     best = _best(passing)
     return tuple(replace(one, shipped=one is best) for one in judged)

@@ -11,7 +11,8 @@ import edgekit
 
 PUBLIC = {
     "bench", "build", "bundle_inspect", "bundle_verify", "deploy", "device_add", "device_down", "device_list",
-    "device_probe", "device_remove", "device_up", "logs", "predict", "prune_releases", "recipes", "rollback", "status", "targets",
+    "device_probe", "device_remove", "device_up",
+    "logs", "predict", "prune_releases", "recipes", "rollback", "status", "targets",
 }  # fmt: skip
 
 

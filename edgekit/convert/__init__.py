@@ -53,7 +53,9 @@ def convert(
     if format not in WRITERS:
         raise BuildError("unknown format", given=format, allowed=sorted(WRITERS), where=candidate)
     if scheme not in FORMAT_SCHEMES[format]:
-        raise BuildError(f"{format} cannot hold this scheme", given=scheme, allowed=FORMAT_SCHEMES[format], where=candidate)
+        raise BuildError(
+            f"{format} cannot hold this scheme", given=scheme, allowed=FORMAT_SCHEMES[format], where=candidate
+        )
     texts = _calibration_texts(samples, calibration, seed, candidate) if scheme == "w8_a8_static" else ()
     out.parent.mkdir(parents=True, exist_ok=True)
     return WRITERS[format](Job(checkpoint, scheme, tuple(lengths), texts, calibration, out, report, float_file))

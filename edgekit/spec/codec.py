@@ -104,7 +104,11 @@ def _decode_dataclass(kind: Any, data: Any, path: str) -> Any:
     for key in data:
         if key not in fields:
             raise SpecError(
-                "unknown key {!r}".format(key), where=path, given=key, allowed=sorted(fields), remedy=nearest(str(key), fields)
+                "unknown key {!r}".format(key),
+                where=path,
+                given=key,
+                allowed=sorted(fields),
+                remedy=nearest(str(key), fields),
             )
     for name, field in fields.items():
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
@@ -139,7 +143,9 @@ def _decode_scalar_union(kinds: List[Any], data: Any, path: str) -> Any:
 
 
 def _wrong_type(expected: str, data: Any, path: str) -> SpecError:
-    return SpecError("expected {}".format(expected), where=path, given="{!r} ({})".format(data, _name_of(data)), allowed=expected)
+    return SpecError(
+        "expected {}".format(expected), where=path, given="{!r} ({})".format(data, _name_of(data)), allowed=expected
+    )
 
 
 def _name_of(data: Any) -> str:

@@ -76,8 +76,8 @@ class Parity:
 @dataclass(frozen=True)
 class Artifact:
     """One model file. ``accuracy`` in per cent on ``accuracy_samples`` held-out texts, measured with this very file in
-    its own runtime on the host. ``tokenizer`` names the tokenizer.json this file was built for (a trimmed vocabulary has
-    its own)."""
+    its own runtime on the host. ``tokenizer`` names the tokenizer.json this file was built for (a trimmed vocabulary
+    has its own)."""
 
     name: str
     role: Role

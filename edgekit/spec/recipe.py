@@ -83,11 +83,15 @@ class DataSpec:
 
     def __post_init__(self) -> None:
         if self.source in ("jsonl", "csv") and not self.files:
-            raise SpecError("source {!r} needs files".format(self.source), where="$.files", remedy="files: [mine.jsonl]")
+            raise SpecError(
+                "source {!r} needs files".format(self.source), where="$.files", remedy="files: [mine.jsonl]"
+            )
         if self.source == "hf" and not self.name:
             raise SpecError("source 'hf' needs a data set's name", where="$.name", remedy="name: ag_news")
         if not self.lengths or list(self.lengths) != sorted(set(self.lengths)) or self.lengths[0] < 4:
-            raise SpecError("length buckets rise, and start at 4 tokens or more", where="$.lengths", given=list(self.lengths))
+            raise SpecError(
+                "length buckets rise, and start at 4 tokens or more", where="$.lengths", given=list(self.lengths)
+            )
         at_least(self.train, 0, "train")
         at_least(self.validation, 1, "validation")
         at_least(self.test, 1, "test")
@@ -147,7 +151,9 @@ class Distill:
         _check_training(self.epochs, self.learning_rate, self.batch)
         within(self.temperature, 0.1, 100, "temperature")
         if not self.layers or list(self.layers) != sorted(set(self.layers)):
-            raise SpecError("name the teacher layers the student keeps, rising", where="$.layers", given=list(self.layers))
+            raise SpecError(
+                "name the teacher layers the student keeps, rising", where="$.layers", given=list(self.layers)
+            )
         for name in ("label", "logits", "hidden"):
             at_least(getattr(self, name), 0.0, name)
         if self.label + self.logits + self.hidden == 0:

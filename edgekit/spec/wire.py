@@ -52,8 +52,8 @@ class Request:
 
 @dataclass(frozen=True)
 class Reply:
-    """``kind`` is ``progress`` (``fraction`` done and a ``message``), ``done`` (``result``) or ``failed`` (``error``, as
-    ``EdgekitError.to_json`` writes it)."""
+    """``kind`` is ``progress`` (``fraction`` done and a ``message``), ``done`` (``result``) or ``failed`` (``error``,
+    as ``EdgekitError.to_json`` writes it)."""
 
     id: int
     kind: Literal["progress", "done", "failed"]

@@ -9,13 +9,13 @@ import pytest
 
 pytest.importorskip("litert_torch")
 
-import numpy as np  # noqa: E402
+import numpy as np
 
-from edgekit import convert  # noqa: E402
-from edgekit.convert import parity, torchscript  # noqa: E402
-from edgekit.convert.tokens import padded  # noqa: E402
-from edgekit.data.samples import Samples  # noqa: E402
-from edgekit.spec.recipe import Calibration  # noqa: E402
+from edgekit import convert
+from edgekit.convert import parity, torchscript
+from edgekit.convert.tokens import padded
+from edgekit.data.samples import Samples
+from edgekit.spec.recipe import Calibration
 
 pytestmark = pytest.mark.torch
 LENGTHS = (8, 16)

@@ -7,15 +7,15 @@ import pytest
 
 pytest.importorskip("litert_torch")
 
-import numpy as np  # noqa: E402
-from safetensors.torch import load_file, save_file  # noqa: E402
+import numpy as np
+from safetensors.torch import load_file, save_file
 
-from edgekit import convert  # noqa: E402
-from edgekit.convert import flatbuffer, module, parity, quantize, tflite  # noqa: E402
-from edgekit.convert.tokens import padded  # noqa: E402
-from edgekit.data.samples import Samples  # noqa: E402
-from edgekit.errors import BuildError  # noqa: E402
-from edgekit.spec.recipe import Calibration  # noqa: E402
+from edgekit import convert
+from edgekit.convert import flatbuffer, module, parity, quantize, tflite
+from edgekit.convert.tokens import padded
+from edgekit.data.samples import Samples
+from edgekit.errors import BuildError
+from edgekit.spec.recipe import Calibration
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 LENGTHS = (8, 16)

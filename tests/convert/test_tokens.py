@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("litert_torch")
 
-from edgekit.convert.tokens import padded, spread, tokenize  # noqa: E402
+from edgekit.convert.tokens import padded, spread, tokenize
 
 pytestmark = pytest.mark.torch
 

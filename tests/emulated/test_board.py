@@ -1,8 +1,6 @@
 """A real board under QEMU: boot, both clocks, two at once, power cut, network cut."""
 
-import os
 import stat
-from pathlib import Path
 
 import pytest
 
