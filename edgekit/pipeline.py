@@ -45,8 +45,9 @@ from edgekit.spec.device import Device
 from edgekit.spec.manifest import Blob, Manifest
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Recipe
-from edgekit.spec.result import Run
+from edgekit.spec.result import Result, Run
 from edgekit.spec.target import Facts, Target
+from edgekit.stages import Stages, code_digest
 
 __all__ = [
     "bench",
@@ -189,12 +190,14 @@ def bench(
     device: str | None = None,
     samples: int = bench_plan.SAMPLES,
     compare: str | None = None,
+    reuse: bool = False,
     home: Home | None = None,
     report: Report = quiet,
 ) -> Benched:
     """Measure a bundle's baseline and optimized artifact side by side on a device, and write the report.
 
-    An emulated board is (re)started with the counting clock, so that its figures repeat.
+    An emulated board is (re)started with the counting clock, so that its figures repeat; with ``reuse`` those had
+    before for the same bundle, by the same code on the same kind of board, are taken from the cache.
 
     Raises:
         UsageError: nothing, or several, to choose from; too few samples; results that cannot be compared.
@@ -206,26 +209,25 @@ def bench(
     before = history.load(home.history, compare, chosen.target) if compare else None
     manifest = verify(folder, home.keys / "trusted")
     _, digest = bundles.read(folder)
-    rows = [json.loads(line) for line in bundles.blob_file(folder, manifest.samples).read_text().splitlines()]
     with Board(home, chosen, report) as board:
-        agent = board.agent
-        facts = agent.call("facts", None, Facts)
-        jobs = bench_plan.jobs(manifest, clock="counted" if facts.counted_clock else "wall", samples=samples)
-        runtimes: dict[str, str] = {one.format: board.runtime(one.format) for one in manifest.artifacts}
-        sources = apply.files(folder, manifest, Blob(digest, (folder / "manifest.json").stat().st_size))
-        apply.ship(agent, deploy_plan.bench_blobs(manifest), sources, report)
-        result = bench_run.run(
-            jobs,
-            manifest,
-            bundle=digest,
-            device=board.device,
-            facts=facts,
-            runtimes=runtimes,
-            measure=lambda request: agent.call("measure", request, Run, report),
-            truth=[row["label"] for row in rows],
-            host_labels=[row["answer"] for row in rows],
-            report=report,
-        )
+        if reuse and board.repeatable:
+            inputs = {
+                "bundle": digest,
+                "samples": samples,
+                "board": board.identity,
+                "code": code_digest("agent", "spec", "benchmark"),
+            }
+            stages = Stages(home.cache / "stages", report)
+            kept = stages.run(
+                "bench",
+                inputs,
+                lambda part: history.save(_measured(board, folder, manifest, digest, samples, report), part),
+            )
+            result = history.load(kept)
+            if any(run.measured is None for run in result.runs):
+                stages.forget(kept)  # the next benchmark tries again
+        else:
+            result = _measured(board, folder, manifest, digest, samples, report)
     kept = history.save(result, home.history)
     files = {
         "result": kept,
@@ -233,6 +235,29 @@ def bench(
         "html": html_report.write(result, kept.with_suffix(".html")),
     }
     return Benched(result, files, before)
+
+
+def _measured(board: Board, folder: Path, manifest: Manifest, digest: str, samples: int, report: Report) -> Result:
+    """Ship what the benchmark needs, and run it."""
+    rows = [json.loads(line) for line in bundles.blob_file(folder, manifest.samples).read_text().splitlines()]
+    agent = board.agent
+    facts = agent.call("facts", None, Facts)
+    jobs = bench_plan.jobs(manifest, clock="counted" if facts.counted_clock else "wall", samples=samples)
+    runtimes: dict[str, str] = {one.format: board.runtime(one.format) for one in manifest.artifacts}
+    sources = apply.files(folder, manifest, Blob(digest, (folder / "manifest.json").stat().st_size))
+    apply.ship(agent, deploy_plan.bench_blobs(manifest), sources, report)
+    return bench_run.run(
+        jobs,
+        manifest,
+        bundle=digest,
+        device=board.device,
+        facts=facts,
+        runtimes=runtimes,
+        measure=lambda request: agent.call("measure", request, Run, report),
+        truth=[row["label"] for row in rows],
+        host_labels=[row["answer"] for row in rows],
+        report=report,
+    )
 
 
 def report(
@@ -281,7 +306,7 @@ def demo(*, home: Home | None = None, report: Report = quiet) -> Demo:
     try:
         built = build(DEMO_RECIPE, target=DEMO_TARGET, device=board.name, home=home, report=report)
         deployed = deploy(built.bundle, device=board.name, home=home, report=report)
-        benched = bench(built.bundle, device=board.name, home=home, report=report)
+        benched = bench(built.bundle, device=board.name, reuse=True, home=home, report=report)
         answers = predict(DEMO_TEXTS, device=board.name, home=home, report=report)
     finally:
         device_down(name, home=home, report=report)
