@@ -1,0 +1,66 @@
+"""What every format's converter is asked for, and what it hands back."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgekit.spec.manifest import Realised, Signature, Tensor
+from edgekit.spec.progress import Report, quiet
+from edgekit.spec.recipe import Calibration
+
+
+@dataclass(frozen=True)
+class Job:
+    """One file to write. ``texts`` are for calibration, empty where the scheme needs none."""
+
+    checkpoint: Path
+    scheme: str
+    lengths: tuple[int, ...]
+    texts: tuple[str, ...]
+    calibration: Calibration
+    out: Path
+    report: Report = quiet
+    float_file: Path | None = None
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A file that was written. ``parameters`` counts the module's weights before quantization."""
+
+    file: Path
+    signatures: tuple[Signature, ...]
+    realised: Realised
+    parameters: int
+
+
+def signature_name(length: int) -> str:
+    """The entry point for texts of up to ``length`` tokens."""
+    return f"len{length}"
+
+
+def signatures(lengths: Sequence[int], classes: int) -> tuple[Signature, ...]:
+    """One a bucket: int32 ``input_ids`` and ``attention_mask`` [1, length] → float32 ``logits`` [1, classes]."""
+    return tuple(
+        Signature(
+            name=signature_name(length),
+            length=length,
+            inputs=(Tensor("input_ids", (1, length), "int32"), Tensor("attention_mask", (1, length), "int32")),
+            outputs=(Tensor("logits", (1, classes), "float32"),),
+        )
+        for length in lengths
+    )
+
+
+def write_whole(out: Path, write: Callable[[Path], object]) -> None:
+    """Let ``write`` fill a temporary sibling of ``out``, then put it in place: whole or not at all."""
+    temporary = out.with_name(f".{out.name}.{os.getpid()}.new")
+    try:
+        write(temporary)
+        with open(temporary, "rb+") as file:
+            os.fsync(file.fileno())
+        os.replace(temporary, out)
+    finally:
+        temporary.unlink(missing_ok=True)

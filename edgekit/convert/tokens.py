@@ -1,0 +1,46 @@
+"""Texts → padded int32 arrays, as the device makes them: tokenize, truncate, least bucket that holds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from tokenizers import Tokenizer
+
+#: ``input_ids`` and ``attention_mask``, int32 [1, length] each.
+Inputs = dict[str, np.ndarray]
+
+
+def tokenize(folder: Path, texts: Sequence[str], longest: int) -> list[list[int]]:
+    """Token ids of each text with the folder's tokenizer.json, special tokens included, cut to ``longest`` tokens."""
+    tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length=longest)
+    return [one.ids for one in tokenizer.encode_batch(list(texts))]
+
+
+def padded(ids: Sequence[int], length: int) -> Inputs:
+    """``ids`` at the front of arrays of ``length``; what does not fit is cut, the last token (a separator) stays."""
+    kept = list(ids) if len(ids) <= length else [*ids[: length - 1], ids[-1]]
+    input_ids: np.ndarray = np.zeros((1, length), np.int32)
+    attention_mask: np.ndarray = np.zeros((1, length), np.int32)
+    input_ids[0, : len(kept)] = kept
+    attention_mask[0, : len(kept)] = 1
+    return {"input_ids": input_ids, "attention_mask": attention_mask}
+
+
+def spread(texts: Sequence[Sequence[int]], lengths: Sequence[int], least: int) -> dict[int, list[Inputs]]:
+    """Every tokenized text in its own bucket, and at least ``least`` (or all there are) in each.
+
+    A bucket that few texts fall into borrows the ones nearest to it in length, longer ones cut, shorter ones padded.
+    """
+    buckets: dict[int, list[Inputs]] = {}
+    own = [next((one for one in lengths if len(ids) <= one), lengths[-1]) for ids in texts]
+    for length in lengths:
+        mine = [ids for ids, bucket in zip(texts, own, strict=True) if bucket == length]
+        others = [ids for ids, bucket in zip(texts, own, strict=True) if bucket != length]
+        others.sort(key=lambda ids: abs(len(ids) - length))
+        borrowed = others[: max(0, least - len(mine))]
+        buckets[length] = [padded(ids, length) for ids in (*mine, *borrowed)]
+    return buckets
