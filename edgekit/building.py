@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from edgekit.deliver import apply
 from edgekit.deliver.client import Agent
@@ -29,6 +29,9 @@ from edgekit.spec.scheme import FORMAT_SCHEMES
 from edgekit.spec.target import Target
 from edgekit.spec.wire import Measure
 from edgekit.stages import Stages, code_digest, versions
+
+if TYPE_CHECKING:
+    from edgekit.data.lengths import LengthStatistics
 
 TRAINERS = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
 CONVERTERS = (*TRAINERS, "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "torchao")
@@ -94,6 +97,12 @@ class Builder:
 
         folder = source.resolve(self.recipe.model, self.base, self.home.cache / "models", self.report)
         return Module(folder, _folder_digest(folder))
+
+    def lengths(self, shipped: Made, samples: Any) -> LengthStatistics:
+        """How the texts fall into the buckets with the tokenizer that ships."""
+        from edgekit.data import lengths
+
+        return lengths.statistics(samples, shipped.tokenizer, self.recipe.data.lengths)
 
     def compress(self, model: Module, samples: Any) -> tuple[Module, Module]:
         """Run the recipe's steps in order; gives the reference (the teacher) and the compressed module."""
@@ -303,6 +312,7 @@ class Builder:
             task=self.recipe.task,
             recipe_digest=codec.digest(self.recipe),
             data_digest=samples.digest,
+            provenance=samples.provenance,
             seed=self.recipe.seed,
             labels=samples.labels,
             artifacts=(shipped.artifact, baseline.artifact),

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgekit.spec.manifest import Manifest
 from edgekit.spec.result import Result
 from edgekit.spec.target import Facts
 from edgekit.spec.wire import Health, Predictions
+
+if TYPE_CHECKING:
+    from edgekit.data.lengths import LengthStatistics
 
 
 @dataclass(frozen=True)
@@ -36,10 +40,13 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Built:
+    """``texts`` says how the samples fall into the length buckets and what truncation loses."""
+
     bundle: Path
     digest: str
     manifest: Manifest
     candidates: tuple[Candidate, ...]
+    texts: LengthStatistics
     reused: tuple[str, ...] = ()
 
 

@@ -119,7 +119,7 @@ def build(
     best = next(one for one in candidates if one.shipped)
     shipped = next(one for one in made if isinstance(one, Made) and one.artifact.name == best.name)
     folder, digest, manifest = builder.pack(shipped, baseline, samples, kind, output)
-    return Built(folder, digest, manifest, candidates, tuple(builder.stages.reused))
+    return Built(folder, digest, manifest, candidates, builder.lengths(shipped, samples), tuple(builder.stages.reused))
 
 
 def _board_for(recipe: Recipe, target: Target | None, device: str | None, home: Home) -> Device | None:

@@ -11,6 +11,8 @@ from edgekit.spec.result import Job, Solution
 
 OPTIMIZED, BASELINE = "optimized", "baseline"
 SAMPLES = 64
+#: On a counted clock a text padded to a fixed length costs the model the same as any other: a few of them tell it.
+PADDED_SAMPLES = 8
 #: Fresh processes a solution: on a counted clock one repeats within 1 %, on a wall clock neighbours and heat do not.
 REPEATS: dict[Clock, int] = {"counted": 1, "wall": 3}
 
@@ -48,7 +50,7 @@ def jobs(
 ) -> tuple[Job, ...]:
     """Baseline, optimized and the baseline padded to its longest length, in turn, for ``repeats`` processes each.
 
-    ``counts`` gives single solutions their own number of samples. A manifest without a baseline is measured alone.
+    ``counts`` gives single solutions their own number of samples; the padded baseline on a counted clock takes few. A manifest without a baseline is measured alone.
     Raises UsageError for a count under one or a solution that is not there.
     """
     optimized, baseline = manifest.optimized, manifest.baseline
@@ -56,7 +58,7 @@ def jobs(
     if baseline is not None:
         longest = baseline.lengths[-1]
         wanted = [(BASELINE, baseline.name, None), *wanted, (padded(longest), baseline.name, longest)]
-    counts = counts or {}
+    counts = dict(counts or {})
     unknown = sorted(set(counts) - {name for name, _, _ in wanted})
     if unknown:
         raise UsageError("no such solution in this bundle", given=unknown[0], allowed=[name for name, _, _ in wanted])
@@ -64,10 +66,12 @@ def jobs(
     for given, what in ((samples, "samples"), (repeats, "repeats"), *((one, "samples") for one in counts.values())):
         if given < 1:
             raise UsageError(f"too few {what}", given=given, allowed="1 or more")
-    once = tuple(
-        Job(name, artifact, pad_to, counts.get(name, samples), warmup, threads) for name, artifact, pad_to in wanted
-    )
-    return once * repeats
+    once = []
+    for name, artifact, pad_to in wanted:
+        few = clock == "counted" and pad_to is not None
+        count = counts.get(name, min(samples, PADDED_SAMPLES) if few else samples)
+        once.append(Job(name, artifact, pad_to, count, min(warmup, 1) if few else warmup, threads))
+    return tuple(once) * repeats
 
 
 def solutions(manifest: Manifest, planned: tuple[Job, ...]) -> tuple[Solution, ...]:

@@ -75,6 +75,12 @@ def show(args: Namespace, built: Built, paper: Console) -> None:
         "verdict",
     )
     paper.print(table("Candidates", columns, rows, right=columns[3:8]))
+    texts = built.texts
+    paper.print(
+        f"{texts.texts} texts of {texts.mean:.1f} tokens on average (the longest {texts.longest}); "
+        f"{texts.truncated:.2%} truncated at {texts.lengths[-1]}, which loses {texts.tokens_lost:.2%} of the tokens; "
+        f"padding {texts.padding:.0%} in their buckets, {texts.padding_longest:.0%} were all padded to the longest"
+    )
     if built.reused:
         paper.print(f"reused from earlier builds: {', '.join(built.reused)}")
     paper.print(f"bundle {short(built.digest)} ({built.manifest.name}): {built.bundle}")

@@ -111,7 +111,7 @@ class GoldenCase:
 class Manifest:
     """``golden`` and ``samples`` are blobs of JSON lines: golden cases, and held-out texts ``{"text", "label"}`` with
     which benchmarks measure. ``versions`` are the packages that built it, ``seed`` the recipe's, ``data_digest`` of the
-    samples, ``recipe_digest`` of the recipe as decoded."""
+    samples and ``provenance`` where they come from, ``recipe_digest`` of the recipe as decoded."""
 
     name: str
     task: str
@@ -124,6 +124,7 @@ class Manifest:
     samples: Blob
     versions: Dict[str, str] = field(default_factory=dict)
     licences: Dict[str, str] = field(default_factory=dict)
+    provenance: Dict[str, str] = field(default_factory=dict)
     target: Optional[str] = None
     schema: int = SCHEMA
 

@@ -14,6 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edgekit import load
+from edgekit.data.lengths import LengthStatistics
 from edgekit.errors import HostKeyError, UsageError
 from edgekit.outcome import Benched, Built, Candidate, Demo, Deployed, Probe, ProbeRow, Reported
 from edgekit.spec import codec
@@ -76,6 +77,7 @@ BUILT = Built(
         ),
         Candidate("ptl-w8", "ptl", "w8_a32_dynamic", failure="parity: cosine 0.67"),
     ),
+    texts=LengthStatistics((16, 128), 90, {"16": 0.9, "128": 0.1}, 0.01, 0.02, 0.25, 0.9, 11.2, 140),
     reused=("samples", "teacher"),
 )
 DEPLOYED = Deployed(
