@@ -50,8 +50,9 @@ def jobs(
 ) -> tuple[Job, ...]:
     """Baseline, optimized and the baseline padded to its longest length, in turn, for ``repeats`` processes each.
 
-    ``counts`` gives single solutions their own number of samples; the padded baseline on a counted clock takes few. A manifest without a baseline is measured alone.
-    Raises UsageError for a count under one or a solution that is not there.
+    ``counts`` gives single solutions their own number of samples; on a counted clock the padded baseline takes few. A
+    manifest without a baseline is measured alone. Raises UsageError for a count under one or a solution that is not
+    there.
     """
     optimized, baseline = manifest.optimized, manifest.baseline
     wanted: list[tuple[str, str, int | None]] = [(OPTIMIZED, optimized.name, None)]
