@@ -5,56 +5,35 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 from typing import TYPE_CHECKING, Any
 
-from edgekit.deliver import apply
-from edgekit.deliver.client import Agent
-from edgekit.deliver.local import LocalTransport
+from edgekit import evaluating
 from edgekit.errors import BuildError
-from edgekit.fieldwork import Board, agent_over
+from edgekit.evaluating import Files, Made, blob_of
 from edgekit.home import Home
 from edgekit.outcome import Candidate
 from edgekit.spec import codec
 from edgekit.spec.device import Device
-from edgekit.spec.manifest import Artifact, Blob, GoldenCase, Manifest, Parity, Realised, Role, Signature
+from edgekit.spec.manifest import Artifact, GoldenCase, Manifest, Parity, Realised, Role, Signature
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Recipe
-from edgekit.spec.result import Job, Run
-from edgekit.spec.scheme import FORMAT_SCHEMES
+from edgekit.spec.scheme import FORMAT_SCHEMES, STARTS_FROM
 from edgekit.spec.target import Target
-from edgekit.spec.wire import Measure
 from edgekit.stages import Stages, code_digest, versions
 
 if TYPE_CHECKING:
     from edgekit.data.lengths import LengthStatistics
 
+__all__ = ["Builder", "Made"]
+
 TRAINERS = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
 CONVERTERS = (*TRAINERS, "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "torchao")
 GOLDEN = 16
 DRAWN = 1024
-#: Texts timed on the board for each candidate: enough for a median, the benchmark proper takes more.
-PRICED = 24
-
-
-@dataclass(frozen=True)
-class Files:
-    """A model file and the tokenizer it was built for."""
-
-    file: Path
-    tokenizer: Path
-
-
-@dataclass(frozen=True)
-class Made(Files):
-    """A converted file, what the manifest will say of it, and the host's run over all held-out texts."""
-
-    artifact: Artifact
-    run: Run
 
 
 @dataclass(frozen=True)
@@ -74,29 +53,44 @@ class Builder:
         self.home = home
         self.report = report
         self.stages = Stages(home.cache / "stages", report)
+        #: What the model and the data state of their licences, for the manifest.
+        self.licences: dict[str, str] = {}
 
     def samples(self) -> Any:
         """Texts and labels; the folder is named by their digest, so that new package lists are new data."""
         from edgekit.data import samples
 
-        spec, scratch = self.recipe.data, self.home.cache / "samples"
+        scratch = self.home.cache / "samples"
         scratch.mkdir(parents=True, exist_ok=True)
-        part = scratch / f".{codec.digest([spec, self.recipe.seed, str(self.base)])[:24]}"
-        shutil.rmtree(part, ignore_errors=True)
-        made = samples.prepare(spec, self.base, part, self.recipe.seed, self.report)
-        final = scratch / made.digest[:24]
-        if final.exists():
-            shutil.rmtree(part)
-        else:
-            part.rename(final)
-        return samples.read(final)
+        with tempfile.TemporaryDirectory(dir=scratch, prefix=".part-") as part:
+            made = samples.prepare(self.recipe.data, self.base, Path(part) / "samples", self.recipe.seed, self.report)
+            final = scratch / made.digest[:24]
+            try:
+                made.folder.rename(final)
+            except OSError:
+                # there from before, or from another build just now; the same digest is the same content
+                if not final.is_dir():
+                    raise
+        if "licence" in made.provenance:
+            self.licences["data"] = made.provenance["licence"]
+        return replace(samples.read(final), provenance=made.provenance)
 
     def model(self) -> Module:
-        """The checkpoint the recipe starts from."""
-        from edgekit.models import source
+        """The checkpoint the recipe starts from. Raises BuildError where it cannot be had, or a bucket is too long."""
+        from edgekit.models import folder, source
 
-        folder = source.resolve(self.recipe.model, self.base, self.home.cache / "models", self.report)
-        return Module(folder, _folder_digest(folder))
+        found = source.resolve(self.recipe.model, self.base, self.home.cache, self.report)
+        longest, positions = self.recipe.data.lengths[-1], folder.positions(found)
+        if positions is not None and longest > positions:
+            raise BuildError(
+                "a length bucket is longer than the model's positions",
+                where="$.data.lengths",
+                given=longest,
+                allowed=f"up to {positions} tokens",
+                remedy="leave it out; texts are cut at the last bucket",
+            )
+        self.licences["model"] = folder.licence(found)
+        return Module(found, _folder_digest(found))
 
     def lengths(self, shipped: Made, samples: Any) -> LengthStatistics:
         """How the texts fall into the buckets with the tokenizer that ships."""
@@ -105,11 +99,16 @@ class Builder:
         return lengths.statistics(samples, shipped.tokenizer, self.recipe.data.lengths)
 
     def compress(self, model: Module, samples: Any) -> tuple[Module, Module]:
-        """Run the recipe's steps in order; gives the reference (the teacher) and the compressed module."""
+        """Run the recipe's steps in order; gives the reference (the teacher) and the compressed module.
+
+        Raises BuildError where the reference does not know the samples' labels, each at its place.
+        """
         from edgekit import compress
 
         reference = module = model
         for number, step in enumerate(self.recipe.compress, 1):
+            if step.kind != "finetune":
+                _check_labels(reference, samples)
             inputs = {
                 "step": codec.encode(step),
                 "from": module.key,
@@ -142,6 +141,7 @@ class Builder:
             module = Module(folder, codec.digest(inputs))
             if step.kind == "finetune":
                 reference = module
+        _check_labels(reference, samples)
         return reference, module
 
     def baseline(self, reference: Module, samples: Any) -> Made:
@@ -179,7 +179,7 @@ class Builder:
             parity=codec.decode(Parity, described["parity"]),
             parameters=described["parameters"],
         )
-        run = self._evaluated(artifact, Files(file, tokenizer), samples)
+        run = evaluating.answered(self.home, self.stages, artifact, Files(file, tokenizer), samples)
         if run.measured is None:
             return Candidate(name=name, format=form, scheme=scheme, failure=f"on the host: {run.failure}")
         truth = [one.label for one in samples.test]
@@ -192,8 +192,7 @@ class Builder:
         from edgekit.convert import parity
 
         recipe = self.recipe
-        quantized = scheme != "w32_a32_float" and form == "tflite"
-        source = self._converted(module, form, "w32_a32_float", samples) / f"model.{form}" if quantized else None
+        first = STARTS_FROM.get(form, scheme)
         inputs = {
             "format": form,
             "scheme": scheme,
@@ -210,6 +209,7 @@ class Builder:
             report = _prefixed(self.report, f"{form} {scheme}")
             file = part / f"model.{form}"
             try:
+                source = None if first == scheme else self._source(module, form, first, samples)
                 done = convert.convert(
                     module.folder,
                     format=form,
@@ -238,63 +238,19 @@ class Builder:
 
         return self.stages.run(f"{form}-{scheme}", inputs, make)
 
-    def _evaluated(self, artifact: Artifact, files: Files, samples: Any) -> Run:
-        """Every held-out text answered by the file, on the host, by the agent's own code."""
-        inputs = {
-            "artifact": artifact.blob.sha256,
-            "tokenizer": artifact.tokenizer.sha256,
-            "samples": samples.digest,
-            "code": code_digest("agent", "spec"),
-            "versions": versions("ai-edge-litert", "torch", "tokenizers", "numpy"),
-        }
-
-        def make(part: Path) -> None:
-            self.report(f"{artifact.name}: answering {len(samples.test)} held-out texts on the host", None)
-            with agent_over(self.home, LocalTransport(self.home.cache / "host")) as agent:
-                run = _measure(agent, artifact, files, samples, part, "", len(samples.test), self.report)
-            (part / "run.json").write_text(codec.dumps(run))
-
-        folder = self.stages.run(f"evaluate-{artifact.name}", inputs, make)
-        return codec.loads(Run, (folder / "run.json").read_text())
+    def _source(self, module: Module, form: str, first: str, samples: Any) -> Path:
+        """The file that a format's other schemes start from. Raises BuildError where that one failed."""
+        folder = self._converted(module, form, first, samples)
+        failure = json.loads((folder / "converted.json").read_text()).get("failure")
+        if failure:
+            raise BuildError(f"{form}-{first}, which it starts from, failed: {failure}")
+        return folder / f"model.{form}"
 
     def priced(
         self, made: Sequence[Made | Candidate], baseline: Made, samples: Any, device: Device | None
     ) -> tuple[Candidate, ...]:
         """The candidates with accuracy and, on ``device`` if there is one (else on the host), latency and memory."""
-        if device is None:
-            return tuple(
-                one if isinstance(one, Candidate) else _described(one, baseline, one.run, "host") for one in made
-            )
-        with Board(self.home, device, self.report) as board:
-            return tuple(
-                one
-                if isinstance(one, Candidate)
-                else _described(one, baseline, self._priced(one, samples, board), device.name)
-                for one in made
-            )
-
-    def _priced(self, made: Made, samples: Any, board: Board) -> Run:
-        artifact = made.artifact
-        inputs = {
-            "artifact": artifact.blob.sha256,
-            "tokenizer": artifact.tokenizer.sha256,
-            "samples": samples.digest,
-            "count": PRICED,
-            "board": board.identity,
-            "code": code_digest("agent", "spec"),
-        }
-
-        def make(part: Path) -> None:
-            self.report(f"{artifact.name}: measuring on {board.device.name}", None)
-            agent, runtime = board.agent, board.runtime(artifact.format)
-            run = _measure(agent, artifact, made, samples, part, runtime, PRICED, self.report)
-            (part / "run.json").write_text(codec.dumps(run))
-
-        folder = self.stages.run(f"price-{artifact.name}", inputs, make)
-        run = codec.loads(Run, (folder / "run.json").read_text())
-        if not board.repeatable or run.measured is None:
-            self.stages.forget(folder)  # a wall clock's figures, like a failure, are for this build only
-        return run
+        return evaluating.priced(self.home, self.stages, made, baseline, samples, device)
 
     def pack(
         self, shipped: Made, baseline: Made, samples: Any, target: Target | None, output: Path | None
@@ -319,6 +275,7 @@ class Builder:
             golden=blob_of(golden_file),
             samples=blob_of(drawn_file),
             versions=versions("edgekit", *CONVERTERS),
+            licences=self.licences,
             target=target.name if target else None,
         )
         files = {
@@ -331,43 +288,6 @@ class Builder:
         sign.allow(self.home.keys / "trusted", key.with_suffix(".pub"))
         folder = output or self.home.bundles / f"{self.recipe.name}-{codec.digest(manifest)[:12]}"
         return folder, bundles.write(folder, manifest, files, key), manifest
-
-
-def _measure(
-    agent: Agent, artifact: Artifact, made: Files, samples: Any, scratch: Path, runtime: str, count: int, report: Report
-) -> Run:
-    """One benchmark process over the first ``count`` held-out texts, wherever the agent runs."""
-    texts = scratch / "texts.jsonl"
-    texts.write_text("".join(json.dumps({"text": one.text, "label": one.label}) + "\n" for one in samples.test))
-    blob = blob_of(texts)
-    sources = {artifact.blob: made.file, artifact.tokenizer: made.tokenizer, blob: texts}
-    names = {artifact.blob: artifact.name, artifact.tokenizer: "tokenizer", blob: "held-out texts"}
-    apply.ship(agent, names, sources, report)
-    job = Job(artifact.name, artifact.name, samples=count)
-    run: Run = agent.call("measure", Measure(job, artifact, blob, runtime, len(samples.labels)), Run, report)
-    return run
-
-
-def blob_of(file: Path) -> Blob:
-    with file.open("rb") as stream:
-        return Blob(hashlib.file_digest(stream, "sha256").hexdigest(), file.stat().st_size)
-
-
-def _described(made: Made, baseline: Made, run: Run, where: str) -> Candidate:
-    artifact = made.artifact
-    candidate = Candidate(
-        name=artifact.name,
-        format=artifact.format,
-        scheme=artifact.scheme,
-        size=artifact.blob.size,
-        accuracy=artifact.accuracy,
-        drop=round((baseline.artifact.accuracy or 0.0) - (artifact.accuracy or 0.0), 4),
-        measured_on=where,
-    )
-    if run.measured is None:
-        return replace(candidate, failure=f"on {where}: {run.failure}")
-    measured = run.measured
-    return replace(candidate, latency_ms=median(measured.end_to_end), peak_memory=measured.vm_hwm - measured.bare_rss)
 
 
 def _drawn(shipped: Made, baseline: Made, samples: Any) -> tuple[list[Any], list[Any]]:
@@ -390,6 +310,23 @@ def _written(folder: Path, rows: Sequence[Any]) -> Path:
     part.write_text(text, encoding="utf-8")
     os.replace(part, file)
     return file
+
+
+def _check_labels(reference: Module, samples: Any) -> None:
+    """Its logits are read in the samples' order: raise BuildError where the reference has other labels, or none."""
+    from edgekit.models import folder
+
+    known = folder.labels(reference.folder)
+    if known == samples.labels:
+        return
+    raise BuildError(
+        "the checkpoint was trained for other labels, or in another order" if known else "the model has no classifier",
+        where="$.compress",
+        given=f"the model knows {', '.join(known) or 'no labels'}",
+        allowed=f"the data's labels: {', '.join(samples.labels)}",
+        remedy="start with a step finetune"
+        + (f", or give the data the checkpoint's order: data.labels: [{', '.join(known)}]" if known else ""),
+    )
 
 
 def _folder_digest(folder: Path) -> str:

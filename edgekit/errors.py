@@ -34,6 +34,7 @@ class EdgekitError(Exception):
         allowed: what would have been accepted.
         remedy: what to do about it.
         where: the place: ``file:line $.path``, a device name, a bundle digest.
+        details: plain JSON values for programs; only ``to_json`` tells them.
     """
 
     exit_code = 1
@@ -46,6 +47,7 @@ class EdgekitError(Exception):
         allowed: Optional[object] = None,
         remedy: Optional[str] = None,
         where: Optional[str] = None,
+        details: Optional[Dict[str, Any]] = None,
     ) -> None:
         super().__init__(message)
         self.message = message
@@ -53,6 +55,7 @@ class EdgekitError(Exception):
         self.allowed = allowed
         self.remedy = remedy
         self.where = where
+        self.details = details
 
     def __str__(self) -> str:
         head = "{}: {}".format(self.where, self.message) if self.where else self.message
@@ -75,6 +78,7 @@ class EdgekitError(Exception):
             "given": None if self.given is None else str(self.given),
             "allowed": None if self.allowed is None else _as_text(self.allowed),
             "mend": self.remedy,
+            "details": self.details,
         }
         return {key: value for key, value in parts.items() if value is not None}
 

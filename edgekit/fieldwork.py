@@ -17,7 +17,7 @@ from edgekit.home import Home
 from edgekit.spec import codec, wire
 from edgekit.spec.device import Clock, Device, Emulated
 from edgekit.spec.progress import Report, quiet
-from edgekit.spec.target import Target
+from edgekit.spec.target import Facts, Target
 from edgekit.stages import code_digest
 
 T = TypeVar("T")
@@ -35,7 +35,8 @@ def choose(home: Home, *, target: str | None = None, device: str | None = None) 
         UsageError: none or several fit; the message says how to choose.
     """
     if target is not None:
-        load.target(target)  # a mistyped target is told before a missing device
+        # a file stands for its target's name; a mistyped one is told before a missing device
+        target = load.target(target, extra=(home.targets,)).name
     if device is not None:
         return _named(registered(home), device, target)
     fitting = registered(home, target)
@@ -74,6 +75,7 @@ def power_on(home: Home, target: Target, name: str, clock: Clock, report: Report
 
     A board that runs with the other clock is taken down first: the clock is chosen at power-on.
     """
+    registry.file_of(home.devices, name)  # a name that cannot be registered is told before anything starts
     folder = home.boards / name
     for one in registry.list_devices(home.devices):
         if one.name == name and (one.emulated is None or one.target != target.name):
@@ -95,7 +97,11 @@ def power_on(home: Home, target: Target, name: str, clock: Clock, report: Report
         key_file=str(running.key_file),
         emulated=Emulated(str(folder), running.pid, clock),
     )
-    registry.add(home.devices, device, replace=True)
+    try:
+        registry.add(home.devices, device, replace=True)
+    except BaseException:
+        machine.down(folder)
+        raise
     return device
 
 
@@ -104,7 +110,7 @@ def steady(home: Home, device: Device, report: Report = quiet) -> Device:
     host's load; a real one is as it is."""
     if device.emulated is None:
         return device
-    return power_on(home, load.target(device.target), device.name, "counted", report)
+    return power_on(home, load.target(device.target, extra=(home.targets,)), device.name, "counted", report)
 
 
 @contextmanager
@@ -130,11 +136,14 @@ def session(home: Home, device: Device, report: Report = quiet) -> Iterator[Agen
 
 
 class Board:
-    """A device that is switched on, connected and given its runtime when it is first needed, and not before."""
+    """A device that is switched on, connected and given its runtime when it is first needed, and not before.
+
+    What it switched on is switched off at the end.
+    """
 
     def __init__(self, home: Home, device: Device, report: Report = quiet) -> None:
         self.home, self.device, self.report = home, device, report
-        self.target = load.target(device.target)
+        self.target = load.target(device.target, extra=(home.targets,))
         self._stack = ExitStack()
         self._agent: Agent | None = None
 
@@ -157,8 +166,13 @@ class Board:
     @property
     def agent(self) -> Agent:
         if self._agent is None:
+            emulated = self.device.emulated
+            if emulated is not None and machine.state(Path(emulated.folder)).status != "running":
+                self._stack.callback(machine.down, Path(emulated.folder))
             self.device = steady(self.home, self.device, self.report)
-            self._agent = self._stack.enter_context(session(self.home, self.device, self.report))
+            agent = self._stack.enter_context(session(self.home, self.device, self.report))
+            preflight.fits(agent.call("facts", None, Facts), self.target, where=self.device.name)
+            self._agent = agent
         return self._agent
 
     def runtime(self, form: str) -> str:

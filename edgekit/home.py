@@ -9,7 +9,7 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Home:
-    """The folders below ``root``; each is made when it is first asked for."""
+    """The folders below ``root``; those edgekit writes to are made when they are first asked for."""
 
     root: Path
 
@@ -52,6 +52,16 @@ class Home:
     def history(self) -> Path:
         """Benchmark results, never overwritten."""
         return self._made("history")
+
+    @property
+    def recipes(self) -> Path:
+        """Recipes of one's own, known by their names."""
+        return self.root / "recipes"
+
+    @property
+    def targets(self) -> Path:
+        """Targets of one's own, known by their names."""
+        return self.root / "targets"
 
     @property
     def keys(self) -> Path:

@@ -9,13 +9,13 @@ from pathlib import Path
 from edgekit import load
 from edgekit.deliver import probe, registry
 from edgekit.emulate import machine
-from edgekit.errors import HostKeyError, UsageError
+from edgekit.errors import HostKeyError, SpecError, UsageError
 from edgekit.fieldwork import choose, power_on, session
 from edgekit.home import Home
 from edgekit.outcome import Probe, ProbeRow
 from edgekit.spec.device import Clock, Device
 from edgekit.spec.progress import Report, quiet
-from edgekit.spec.target import Facts
+from edgekit.spec.target import Facts, Target
 
 
 def device_add(
@@ -32,13 +32,13 @@ def device_add(
 
     Raises:
         HostKeyError: the fingerprint was not confirmed. TransportError: the board does not answer.
-        UsageError: the name is taken, or the address is none.
+        UsageError: the name is taken, the address is none, or the target's file lies outside the known folders.
     """
     # paramiko takes a moment to import
     from edgekit.deliver import connection, hostkeys, route
 
     home = home or Home.default()
-    load.target(target)
+    kind = _kept_target(home, target)
     where = route.parse_address(address)
     found = route.resolve(where, route.read_config())
     report(f"asking {found.text} for its host key", None)
@@ -49,7 +49,9 @@ def device_add(
     file = str(Path(key_file).expanduser().resolve()) if key_file else None
     user = where.user or found.user
     port = where.port or found.port
-    device = Device(name=name, target=target, host=where.host, port=port, user=user, host_key=host_key, key_file=file)
+    device = Device(
+        name=name, target=kind.name, host=where.host, port=port, user=user, host_key=host_key, key_file=file
+    )
     registry.add(home.devices, device)
     return device
 
@@ -68,8 +70,8 @@ def device_probe(
     chosen = choose(home, target=target, device=device)
     with session(home, chosen, report) as agent:
         facts = agent.call("facts", None, Facts, report)
-    match = probe.match(facts, load.targets())
-    rows = probe.compare(facts, load.target(chosen.target))
+    match = probe.match(facts, load.targets(extra=(home.targets,)))
+    rows = probe.compare(facts, load.target(chosen.target, extra=(home.targets,)))
     return Probe(
         device=chosen.name,
         facts=facts,
@@ -83,7 +85,9 @@ def device_up(
     target: str, *, name: str | None = None, clock: Clock = "wall", home: Home | None = None, report: Report = quiet
 ) -> Device:
     """Start an emulated board of a target, ready for SSH; its image is built once, its disk is kept."""
-    return power_on(home or Home.default(), load.target(target), name or target, clock, report)
+    home = home or Home.default()
+    kind = _kept_target(home, target)
+    return power_on(home, kind, name or kind.name, clock, report)
 
 
 def device_down(
@@ -125,13 +129,35 @@ def device_ssh(name: str | None = None, *, home: Home | None = None, report: Rep
     home = home or Home.default()
     device = choose(home, device=name)
     argv = ["ssh", "-p", str(device.port)]
+    if device.emulated:
+        argv += ["-F", "none"]  # what the user's config says of 127.0.0.1 is not meant for it
     if device.host_key:
         pinned = home.devices / f".{device.name}.known_hosts"
-        pinned.write_text(f"[{device.host}]:{device.port} {device.host_key}\n{device.host} {device.host_key}\n")
-        argv += ["-o", f"UserKnownHostsFile={pinned}", "-o", "StrictHostKeyChecking=yes"]
+        pinned.write_text(f"{device.name} {device.host_key}\n")
+        # by a name of ours: the config's HostName would have ssh look for the key under another
+        argv += ["-o", f"HostKeyAlias={device.name}", "-o", f"UserKnownHostsFile={pinned}"]
+        argv += ["-o", "StrictHostKeyChecking=yes"]
     if device.key_file:
         argv += ["-i", device.key_file, "-o", "IdentitiesOnly=yes"]
     return (*argv, f"{device.user}@{device.host}")
+
+
+def _kept_target(home: Home, named: str) -> Target:
+    """The target, which must be found again by its name: a device's file holds no more of it. Raises UsageError."""
+    kind = load.target(named, extra=(home.targets,))
+    try:
+        known = load.target(kind.name, extra=(home.targets,))
+    except SpecError:
+        raise UsageError(
+            f"a device's target must be among the known ones, {kind.name!r} is not",
+            given=named,
+            remedy=f"keep its file: mkdir -p {home.targets} && cp {named} {home.targets / kind.name}.yaml",
+        ) from None
+    if known != kind:
+        raise UsageError(
+            f"{kind.name!r} is the name of another known target", given=named, remedy="give it a name of its own"
+        )
+    return kind
 
 
 def _state(device: Device) -> str:

@@ -6,18 +6,21 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from edgekit.errors import GateMissed
-from edgekit.outcome import Candidate
+from edgekit.outcome import HOST, Candidate
+from edgekit.spec import codec
 from edgekit.spec.recipe import Gates
 
 
 def judge(candidates: Sequence[Candidate], gates: Gates) -> tuple[Candidate, ...]:
     """The candidates with their verdicts, the one that ships marked.
 
-    Quicker is better; within 2 % of the quickest, which no benchmark resolves, smaller is better. An int8 candidate
-    that is slower than float on the target therefore loses by itself.
+    Quicker on the target is better; within 2 % of the quickest, which no benchmark resolves, smaller is better. An int8
+    candidate that is slower than float there therefore loses by itself. Where no target measured them, the smallest
+    ships.
 
     Raises:
-        GateMissed: no candidate meets every gate; the message is a table of what each one reached.
+        GateMissed: no candidate meets every gate; the message is a table of what each one reached, the details hold
+            the same as data.
     """
     judged = [replace(one, verdicts=_verdicts(one, gates)) for one in candidates]
     passing = [one for one in judged if not one.failure and not one.verdicts]
@@ -26,13 +29,15 @@ def judge(candidates: Sequence[Candidate], gates: Gates) -> tuple[Candidate, ...
             "no candidate meets the gates\n" + _table(judged),
             allowed=_describe(gates),
             remedy="loosen the gate the nearest candidate misses, train longer (epochs) or cut less (layers, ffn)",
+            details={"candidates": codec.encode(judged)},
         )
     best = _best(passing)
     return tuple(replace(one, shipped=one is best) for one in judged)
 
 
 def _best(passing: Sequence[Candidate]) -> Candidate:
-    timed = [one for one in passing if one.latency_ms is not None]
+    # the host's wall clock says nothing of a board, and not the same thing twice
+    timed = [one for one in passing if one.latency_ms is not None and one.measured_on != HOST]
     if not timed:
         return min(passing, key=lambda one: (one.size, one.name))
     quickest = min(one.latency_ms or 0.0 for one in timed)

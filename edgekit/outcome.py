@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from edgekit.benchmark.summary import Line
 from edgekit.spec.manifest import Manifest
 from edgekit.spec.result import Result
 from edgekit.spec.target import Facts
@@ -13,6 +14,10 @@ from edgekit.spec.wire import Health, Predictions
 
 if TYPE_CHECKING:
     from edgekit.data.lengths import LengthStatistics
+
+
+#: Where candidates were timed when no board was named.
+HOST = "host"
 
 
 @dataclass(frozen=True)
@@ -67,11 +72,12 @@ class Deployed:
 
 @dataclass(frozen=True)
 class Benched:
-    """``before`` is the earlier result it is compared with, where one was named."""
+    """``before`` is the earlier result it is compared with, where one was named; ``rows`` sum the result up."""
 
     result: Result
     files: dict[str, Path]
     before: Result | None = None
+    rows: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -95,11 +101,12 @@ class Probe:
 
 @dataclass(frozen=True)
 class Reported:
-    """``before`` is set where two results are compared."""
+    """``before`` is set where two results are compared; ``rows`` sum ``result`` up."""
 
     result: Result
     html: Path | None = None
     before: Result | None = None
+    rows: tuple[Line, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,14 @@ from edgekit import load
 from edgekit.benchmark import history
 from edgekit.benchmark import plan as bench_plan
 from edgekit.benchmark import run as bench_run
+from edgekit.benchmark.summary import lines
 from edgekit.building import Builder, Made
+from edgekit.bundle.sign import allow
 from edgekit.bundle.verify import verify
-from edgekit.deliver import apply, preflight, wheels
+from edgekit.deliver import apply, preflight, registry, wheels
 from edgekit.deliver import plan as deploy_plan
 from edgekit.errors import BundleError, UsageError
-from edgekit.fieldwork import Board, choose, logs, predict, prune_releases, registered, rollback, session, status
+from edgekit.fieldwork import Board, choose, logs, predict, prune_releases, rollback, session, status
 from edgekit.home import Home
 from edgekit.inventory import (
     device_add,
@@ -53,6 +55,7 @@ __all__ = [
     "bench",
     "build",
     "bundle_inspect",
+    "bundle_trust",
     "bundle_verify",
     "demo",
     "deploy",
@@ -95,8 +98,9 @@ def build(
 
     Args:
         recipe: a YAML file, or the name of a packaged recipe.
-        target: the kind of board; with a registered device of that kind the candidates are measured there.
-        device: which device measures them.
+        target: the kind of board the bundle is for; the candidates are measured on the registered device of that kind.
+            Without, they are timed on this host and the bundle is for any board.
+        device: which device measures them, where several are registered.
         output: the bundle's folder; by default one below the home's ``bundles``.
         overrides: ``dotted.path=value`` settings on top of the recipe.
 
@@ -104,10 +108,11 @@ def build(
         SpecError: the recipe, its data or its model is not acceptable. GateMissed: no candidate meets the gates.
     """
     home = home or Home.default()
-    file = load.recipe_file(recipe)
+    file = load.recipe_file(recipe, extra=(home.recipes,))
     asked = load.recipe(file, overrides)
-    kind = load.target(target) if target else None
+    kind = load.target(target, extra=(home.targets,)) if target else None
     board = _board_for(asked, kind, device, home)
+    kind = load.target(board.target, extra=(home.targets,)) if board else None
 
     builder = Builder(asked, file.parent, home, report)
     samples = builder.samples()
@@ -123,17 +128,14 @@ def build(
 
 
 def _board_for(recipe: Recipe, target: Target | None, device: str | None, home: Home) -> Device | None:
-    """The device that measures candidates, if there is one; a gate that needs one makes it a must."""
-    if target is None and device is None:
-        if recipe.gates.need_device:
-            raise UsageError(
-                "this recipe's gates are about latency or memory on a board", remedy="name the board: --target rpi4"
-            )
-        return None
-    name = target.name if target else None
-    if device is None and not recipe.gates.need_device and not registered(home, name):
-        return None
-    return choose(home, target=name, device=device)
+    """The device that measures candidates; for a target there must be one, for what ships there is chosen there."""
+    if target is not None or device is not None:
+        return choose(home, target=target.name if target else None, device=device)
+    if recipe.gates.need_device:
+        raise UsageError(
+            "this recipe's gates are about latency or memory on a board", remedy="name the board: --target rpi4"
+        )
+    return None
 
 
 def deploy(
@@ -147,7 +149,8 @@ def deploy(
 ) -> Deployed:
     """Put a bundle on a device: send what is missing, switch, check its health there, confirm or go back.
 
-    Without ``bundle`` the newest one built for the device's target is taken; with ``dry_run`` nothing changes there.
+    Without ``bundle`` the newest one built for the device's target is taken. With ``dry_run`` the agent is put there to
+    ask it, and no more: no release, blob or runtime changes.
 
     Raises:
         UsageError: nothing, or several, to choose from. BundleError: not signed by a trusted key, or damaged.
@@ -159,9 +162,8 @@ def deploy(
     chosen = choose(home, target=target, device=device)
     folder = _bundle(home, bundle, chosen.target)
     report(f"checking bundle {folder.name}", None)
-    manifest = verify(folder, home.keys / "trusted")
-    _, digest = bundles.read(folder)
-    kind = load.target(chosen.target)
+    manifest, digest = verify(folder, home.keys / "trusted")
+    kind = load.target(chosen.target, extra=(home.targets,))
     runtime = preflight.runtime_for(kind, manifest.optimized.format)
     files = wheels.blobs(wheels.resolve(kind, runtime, home.cache, report))
     names = {blob: file.name for blob, file in files.items()}
@@ -207,8 +209,7 @@ def bench(
     chosen = choose(home, target=target, device=device)
     folder = _bundle(home, bundle, chosen.target)
     before = history.load(home.history, compare, chosen.target) if compare else None
-    manifest = verify(folder, home.keys / "trusted")
-    _, digest = bundles.read(folder)
+    manifest, digest = verify(folder, home.keys / "trusted")
     with Board(home, chosen, report) as board:
         if reuse and board.repeatable:
             inputs = {
@@ -234,7 +235,7 @@ def bench(
         "markdown": markdown.write(result, kept.with_suffix(".md")),
         "html": html_report.write(result, kept.with_suffix(".html")),
     }
-    return Benched(result, files, before)
+    return Benched(result, files, before, lines(result))
 
 
 def _measured(board: Board, folder: Path, manifest: Manifest, digest: str, samples: int, report: Report) -> Result:
@@ -274,17 +275,17 @@ def report(
     before = history.load(home.history, results[0]) if len(results) == 2 else None
     after = history.load(home.history, results[-1] if results else None)
     page = html_report.write(after, html) if html else None
-    return Reported(after, html=page, before=before)
+    return Reported(after, html=page, before=before, rows=lines(after))
 
 
 def targets(*, home: Home | None = None, report: Report = quiet) -> tuple[Target, ...]:
-    """All kinds of boards that are known."""
-    return load.targets()
+    """All kinds of boards that are known: edgekit's, and those in the home's ``targets``."""
+    return load.targets(extra=((home or Home.default()).targets,))
 
 
 def recipes(*, home: Home | None = None, report: Report = quiet) -> tuple[tuple[Path, Recipe], ...]:
-    """All packaged recipes, with their files."""
-    return load.recipes()
+    """All known recipes with their files: edgekit's, and those in the home's ``recipes``."""
+    return load.recipes(extra=((home or Home.default()).recipes,))
 
 
 def bundle_inspect(bundle: str | Path, *, home: Home | None = None, report: Report = quiet) -> Manifest:
@@ -295,7 +296,13 @@ def bundle_inspect(bundle: str | Path, *, home: Home | None = None, report: Repo
 def bundle_verify(bundle: str | Path, *, home: Home | None = None, report: Report = quiet) -> Manifest:
     """A bundle's manifest, after its signature and every byte of it were checked. Raises BundleError."""
     home = home or Home.default()
-    return verify(_bundle(home, bundle, None), home.keys / "trusted")
+    return verify(_bundle(home, bundle, None), home.keys / "trusted")[0]
+
+
+def bundle_trust(key_file: str | Path, *, home: Home | None = None, report: Report = quiet) -> str:
+    """Trust bundles that this OpenSSH public key signed; gives its SHA256 fingerprint. Raises UsageError for no key."""
+    home = home or Home.default()
+    return allow(home.keys / "trusted", Path(key_file))
 
 
 def demo(*, home: Home | None = None, report: Report = quiet) -> Demo:
@@ -309,7 +316,9 @@ def demo(*, home: Home | None = None, report: Report = quiet) -> Demo:
         benched = bench(built.bundle, device=board.name, reuse=True, home=home, report=report)
         answers = predict(DEMO_TEXTS, device=board.name, home=home, report=report)
     finally:
+        # forgotten, or 'the only board of target rpi4' would be this one; its disk stays for the next demo
         device_down(name, home=home, report=report)
+        registry.remove(home.devices, name)
     return Demo(built, deployed, benched, answers)
 
 

@@ -23,6 +23,17 @@ def test_int8_slower_than_float_on_the_target_loses() -> None:
     assert _shipped(judged) == "float"
 
 
+def test_the_hosts_clock_decides_nothing() -> None:
+    judged = judge(
+        [
+            _candidate("float", size=9_000_000, measured_on="host"),
+            _candidate("int8", latency_ms=99.0, measured_on="host"),
+        ],
+        Gates(),
+    )
+    assert _shipped(judged) == "int8"
+
+
 def test_a_tie_goes_to_the_smaller_file() -> None:
     judged = judge([_candidate("float", size=9_000_000), _candidate("int8", latency_ms=10.1, size=2_000_000)], Gates())
     assert _shipped(judged) == "int8"
@@ -53,3 +64,6 @@ def test_a_missed_gate_says_what_each_candidate_reached(gates: Gates, missed: st
         judge([_candidate("int8")], gates)
     assert missed in str(caught.value)
     assert caught.value.exit_code == 4
+    assert caught.value.details is not None
+    (told,) = caught.value.details["candidates"]
+    assert (told["name"], told["drop"], told["verdicts"]) == ("int8", 1.0, [missed])

@@ -12,7 +12,7 @@ from edgekit.spec.result import Job, Solution
 OPTIMIZED, BASELINE = "optimized", "baseline"
 SAMPLES = 64
 #: On a counted clock a text padded to a fixed length costs the model the same as any other: a few of them tell it.
-PADDED_SAMPLES = 8
+PADDED_SAMPLES = 4
 #: Fresh processes a solution: on a counted clock one repeats within 1 %, on a wall clock neighbours and heat do not.
 REPEATS: dict[Clock, int] = {"counted": 1, "wall": 3}
 

@@ -74,6 +74,7 @@ def run(
         facts=facts,
         solutions=plan.solutions(manifest, tuple(jobs)),
         runs=tuple(runs),
+        power="not measured" if any("pmic" in one for one in facts.sensors) else "not measured: no sensor",
         truth=tuple(truth[:longest]),
         host_labels=tuple(host_labels[:longest]),
         versions=dict(versions if versions is not None else manifest.versions),

@@ -1,7 +1,7 @@
 """A bundle: artifacts, tokenizers, golden cases and their manifest in one folder, content-addressed and signed.
 
-``build`` writes one, ``sign`` signs it, ``verify`` trusts or refuses it, ``inspect`` sums it up. Reading and finding
-bundles, without a word about trust, stands here.
+``build`` writes one, ``sign`` signs it, ``verify`` trusts or refuses it. Reading and finding bundles, without a word
+about trust, stands here.
 """
 
 from edgekit.bundle.folder import Entry, Found, blob_file, entries, find, read

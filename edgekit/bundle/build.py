@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from edgekit.bundle import sign as signing
-from edgekit.bundle.folder import BLOBS, MANIFEST, Entry, entries
+from edgekit.bundle.folder import BLOBS, MANIFEST, Entry, entries, read, refuse_strays
 from edgekit.errors import BundleError, UsageError
 from edgekit.spec import codec
 from edgekit.spec.manifest import Manifest
@@ -34,10 +34,7 @@ def write(folder: Path, manifest: Manifest, blobs: Mapping[str, Path], key: Path
             allowed=missing[0].blob.sha256,
         )
     folder = folder.absolute()
-    if folder.exists() and not (folder / MANIFEST).is_file() and (not folder.is_dir() or any(folder.iterdir())):
-        raise UsageError(
-            "something other than a bundle is in the way", where=str(folder), remedy="name another folder with -o"
-        )
+    _refuse_other(folder)
     folder.parent.mkdir(parents=True, exist_ok=True)
     text = codec.dumps(manifest).encode()
     # hidden, so that an interrupted write is never found as a bundle
@@ -52,9 +49,7 @@ def write(folder: Path, manifest: Manifest, blobs: Mapping[str, Path], key: Path
             signing.sign(fresh, key)
         for path in (*fresh.rglob("*"), fresh):
             _sync(path)
-        if folder.exists():
-            os.rename(folder, temporary / "old")
-        os.rename(fresh, folder)
+        _exchange(folder, fresh, temporary / "old")
         _sync(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
@@ -65,6 +60,33 @@ def blob_hash(file: Path) -> str:
     """SHA-256 (hex) of a file's bytes."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _refuse_other(folder: Path) -> None:
+    """What is replaced is deleted: it must be a bundle and nothing else, or an empty folder."""
+    if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
+        return
+    try:
+        refuse_strays(folder, read(folder)[0])
+    except BundleError as error:
+        raise UsageError(
+            "something other than a bundle is in the way",
+            where=str(folder),
+            given=error.message,
+            remedy="name another folder with -o",
+        ) from error
+
+
+def _exchange(folder: Path, fresh: Path, old: Path) -> None:
+    """Put ``fresh`` in the place of ``folder``, which becomes ``old``, or comes back where that fails."""
+    try:
+        if folder.exists():
+            os.rename(folder, old)
+        os.rename(fresh, folder)
+    except BaseException:
+        if old.exists() and not folder.exists():
+            os.rename(old, folder)
+        raise
 
 
 def _place(source: Path, destination: Path, entry: Entry) -> None:

@@ -68,6 +68,19 @@ def entries(manifest: Manifest) -> tuple[Entry, ...]:
     return tuple(unique.values())
 
 
+def refuse_strays(folder: Path, manifest: Manifest) -> None:
+    """Raise BundleError for the first thing in ``folder`` that is no part of the bundle with this manifest."""
+    allowed = {MANIFEST, SIGNATURE, BLOBS, *(f"{BLOBS}/{one.blob.sha256}" for one in entries(manifest))}
+    for path in sorted(folder.rglob("*")):
+        name = path.relative_to(folder).as_posix()
+        if name not in allowed:
+            raise BundleError(
+                f"the bundle holds a file that its manifest does not name: {name}",
+                where=str(folder),
+                remedy="delete that file if you put it there, else fetch the bundle again",
+            )
+
+
 def manifest_bytes(folder: Path) -> bytes:
     """The bytes of a bundle's manifest; BundleError where the folder is no bundle."""
     try:

@@ -59,27 +59,31 @@ def sign(folder: Path, key: Path) -> Path:
     return folder / SIGNATURE
 
 
-def allow(allowed_signers: Path, public_key: Path) -> None:
-    """Trust what this public key signs, for bundles only. Does nothing where it is trusted already.
+def allow(allowed_signers: Path, public_key: Path) -> str:
+    """Trust what this public key signs, for bundles only, and return its fingerprint (``SHA256:…``).
 
-    Raises UsageError where the file is no OpenSSH public key.
+    A key that is trusted already is not added again. Raises UsageError where the file is no OpenSSH public key.
     """
     try:
         words = public_key.read_text("utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"the public key cannot be read: {error}", given=str(public_key)) from error
-    if len(words) < 2 or ssh_keygen(["-l", "-f", str(public_key)]).returncode != 0 or words[0].startswith("-----"):
+    key = " ".join(words[:2])
+    # only what is written to the list is asked about: the file could hold more
+    told = ssh_keygen(["-l", "-f", "-"], f"{key}\n".encode()) if len(words) > 1 else None
+    if told is None or told.returncode != 0:
         raise UsageError(
             "not an OpenSSH public key",
             given=str(public_key),
             allowed="a file with one line 'ssh-ed25519 AAAA… comment'",
             remedy="name the .pub file beside the private key",
         )
-    line = f'{IDENTITY} namespaces="{NAMESPACE}" {words[0]} {words[1]}'
+    line = f'{IDENTITY} namespaces="{NAMESPACE}" {key}'
     lines = allowed_signers.read_text("utf-8").splitlines() if allowed_signers.exists() else []
     if line not in lines:
         allowed_signers.parent.mkdir(parents=True, exist_ok=True)
         _write(allowed_signers, "".join(f"{one}\n" for one in [*lines, line]).encode())
+    return told.stdout.decode().split()[1]
 
 
 def _run(arguments: list[str], problem: str, key: Path, data: bytes = b"") -> bytes:

@@ -11,7 +11,7 @@ import tempfile
 import textwrap
 from pathlib import Path
 
-from edgekit.bundle.folder import BLOBS, MANIFEST, SIGNATURE, Entry, entries, manifest_bytes, parse
+from edgekit.bundle.folder import BLOBS, MANIFEST, SIGNATURE, Entry, entries, manifest_bytes, parse, refuse_strays
 from edgekit.bundle.sign import IDENTITY, NAMESPACE, ssh_keygen
 from edgekit.errors import BundleError
 from edgekit.spec.manifest import Manifest
@@ -19,8 +19,8 @@ from edgekit.spec.manifest import Manifest
 _BEGIN, _END = "-----BEGIN SSH SIGNATURE-----", "-----END SSH SIGNATURE-----"
 
 
-def verify(folder: Path, allowed_signers: Path) -> Manifest:
-    """The manifest of a bundle that a trusted key signed and whose every blob is whole.
+def verify(folder: Path, allowed_signers: Path) -> tuple[Manifest, str]:
+    """Manifest and digest of a bundle that a trusted key signed and whose every blob is whole.
 
     ``allowed_signers`` is a file as ``ssh-keygen(1)`` describes under ALLOWED SIGNERS (``sign.allow`` writes it).
 
@@ -29,12 +29,11 @@ def verify(folder: Path, allowed_signers: Path) -> Manifest:
     """
     data = manifest_bytes(folder)
     _verify_signature(folder, data, allowed_signers)
-    manifest, _ = parse(data, folder)
-    wanted = entries(manifest)
-    _refuse_strays(folder, {one.blob.sha256 for one in wanted})
-    for entry in wanted:
+    manifest, digest = parse(data, folder)
+    refuse_strays(folder, manifest)
+    for entry in entries(manifest):
         _verify_blob(folder, entry)
-    return manifest
+    return manifest, digest
 
 
 def _verify_signature(folder: Path, data: bytes, allowed_signers: Path) -> None:
@@ -72,7 +71,7 @@ def _verify_signature(folder: Path, data: bytes, allowed_signers: Path) -> None:
         where=str(folder),
         given=sound.stdout.decode("utf-8", "replace").strip().rpartition(" with ")[2],
         allowed=f"the keys in {allowed_signers}",
-        remedy="if you trust its maker, add the maker's public key to that file",
+        remedy="if you trust its maker, fetch the maker's public key: edgekit bundle trust KEY.pub",
     )
 
 
@@ -85,18 +84,6 @@ def _armor(signature: bytes) -> bytes | None:
         return None
     text = textwrap.wrap(base64.b64encode(body).decode(), 70)
     return "\n".join([_BEGIN, *text, _END, ""]).encode()
-
-
-def _refuse_strays(folder: Path, hashes: set[str]) -> None:
-    allowed = {MANIFEST, SIGNATURE, BLOBS, *(f"{BLOBS}/{one}" for one in hashes)}
-    for path in sorted(folder.rglob("*")):
-        name = path.relative_to(folder).as_posix()
-        if name not in allowed:
-            raise BundleError(
-                f"the bundle holds a file that its manifest does not name: {name}",
-                where=str(folder),
-                remedy="delete that file if you put it there, else fetch the bundle again",
-            )
 
 
 def _verify_blob(folder: Path, entry: Entry) -> None:

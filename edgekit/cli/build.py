@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 def add(verbs: Verbs) -> None:
     parser = verb(verbs, "build", "compress, convert, check the gates, write a bundle", run, show)
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe's YAML file or name (see 'edgekit recipes')")
-    parser.add_argument("--target", metavar="NAME", help="build for this kind of board")
+    parser.add_argument("--target", metavar="NAME", help="build for this kind of board: a name or a YAML file")
     parser.add_argument("--device", metavar="NAME", help="measure the gates' latency and memory on this device")
-    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="write the bundle here too")
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="write the bundle here, instead of into edgekit's own folder"
+    )
     parser.add_argument(
         "--set",
         dest="overrides",

@@ -1,9 +1,10 @@
-"""``edgekit bundle …``: look into a bundle, or check it."""
+"""``edgekit bundle …``: look into a bundle, check it, trust its maker."""
 
 from __future__ import annotations
 
 from argparse import Namespace
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, TypedDict
 
 from edgekit.cli.options import Parser, Verbs, home, verb
 from edgekit.cli.paper import figure, megabytes, short, table
@@ -16,13 +17,15 @@ if TYPE_CHECKING:
 
 
 def add(verbs: Verbs) -> None:
-    group = verbs.add_parser("bundle", help="look into a bundle, or check it")
+    group = verbs.add_parser("bundle", help="look into a bundle, check it, trust its maker")
     inner = group.add_subparsers(title="verbs", dest="bundle_verb", metavar="VERB", required=True, parser_class=Parser)
     for parser in (
         verb(inner, "inspect", "say what is in a bundle, and what was realised", run_inspect, show_inspect),
         verb(inner, "verify", "check a bundle's signature and every byte of it", run_verify, show_verify),
     ):
         parser.add_argument("bundle", metavar="BUNDLE", help="a bundle's folder or the beginning of its digest")
+    trust = verb(inner, "trust", "accept the bundles that a key signed", run_trust, show_trust)
+    trust.add_argument("key", type=Path, metavar="KEY.pub", help="the maker's OpenSSH public key")
 
 
 def run_inspect(args: Namespace, progress: Progress) -> Manifest:
@@ -39,6 +42,23 @@ def run_verify(args: Namespace, progress: Progress) -> Manifest:
 
 def show_verify(args: Namespace, manifest: Manifest, paper: Console) -> None:
     paper.print(f"{args.bundle}: signed by a trusted key, every blob is whole ({manifest.name}, {_digest(manifest)})")
+
+
+class Trusted(TypedDict):
+    """A key whose bundles are accepted."""
+
+    key: Path
+    fingerprint: str
+
+
+def run_trust(args: Namespace, progress: Progress) -> Trusted:
+    from edgekit import pipeline
+
+    return Trusted(key=args.key, fingerprint=pipeline.bundle_trust(args.key, home=home(args), report=progress))
+
+
+def show_trust(args: Namespace, trusted: Trusted, paper: Console) -> None:
+    paper.print(f"bundles signed by {trusted['fingerprint']} ({trusted['key']}) are trusted here")
 
 
 def show_inspect(args: Namespace, manifest: Manifest, paper: Console) -> None:

@@ -26,7 +26,7 @@ def add(verbs: Verbs) -> None:
     )
     parser.add_argument("bundle", nargs="?", metavar="BUNDLE", help="a bundle's folder or digest; else the newest one")
     add_device(parser)
-    parser.add_argument("--dry-run", action="store_true", help="print the plan, change nothing")
+    parser.add_argument("--dry-run", action="store_true", help="print the plan, change no release")
 
 
 def run(args: Namespace, progress: Progress) -> Deployed:

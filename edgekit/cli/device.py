@@ -28,7 +28,9 @@ def add(verbs: Verbs) -> None:
     adding = verb(inner, "add", "register a board and pin its host key", run_add, show_add)
     adding.add_argument("name", metavar="NAME", help="what to call it")
     adding.add_argument("address", metavar="[USER@]HOST[:PORT]", help="where it is; ~/.ssh/config is honoured")
-    adding.add_argument("--target", required=True, metavar="NAME", help="the kind of board: rpi4, rpi5, …")
+    adding.add_argument(
+        "--target", required=True, metavar="NAME", help="the kind of board: rpi4, rpi5, … (see 'edgekit targets')"
+    )
     adding.add_argument("--key-file", type=Path, metavar="FILE", help="the private key to log in with")
     trust = adding.add_mutually_exclusive_group()
     trust.add_argument("--fingerprint", metavar="SHA256:…", help="accept the host key with this fingerprint only")

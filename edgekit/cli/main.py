@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import errno
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -29,7 +30,7 @@ from edgekit.cli import (
 )
 from edgekit.cli.options import Parser, common
 from edgekit.cli.paper import document, paper
-from edgekit.errors import EdgekitError
+from edgekit.errors import EdgekitError, UsageError
 
 _VERBS = (
     build,
@@ -48,6 +49,8 @@ _VERBS = (
     demo,
     completion,
 )
+#: A full disk shows in mid-write, where nobody knows the file's name any more.
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 _EPILOG = """\
 exit codes: 0 done · 1 a bug · 2 usage · 3 a bad recipe, target or bundle · 4 a gate missed ·
 5 the device cannot take it · 6 the connection failed · 7 the device rolled back · 130 interrupted"""
@@ -77,10 +80,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except EdgekitError as error:
         return _fail(error, as_json)
     except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+        return _fail(Interrupted("interrupted"), as_json)
     except Exception as error:  # noqa: BLE001 - the last resort: a bug is told in one line
-        return _bug(error, as_json, "--verbose" in given or "-v" in given)
+        return _unforeseen(error, as_json, "--verbose" in given or "-v" in given)
 
 
 def _parse(given: list[str]) -> argparse.Namespace:
@@ -129,11 +131,27 @@ def _reader_may_leave() -> Iterator[None]:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _bug(error: Exception, as_json: bool, verbose: bool) -> int:
+class Interrupted(EdgekitError):
+    """Ctrl-C, told as any other end is."""
+
+    exit_code = 130
+
+
+def _unforeseen(error: Exception, as_json: bool, verbose: bool) -> int:
+    """What nobody raised on purpose: this host's files, which the user can mend, or a bug."""
     if verbose or os.environ.get("EDGEKIT_DEBUG"):
         import traceback
 
         traceback.print_exception(error)
+    if isinstance(error, OSError) and (error.filename is not None or error.errno in _FULL):
+        return _fail(
+            UsageError(
+                f"a file of this host cannot be used: {error.strerror}",
+                where=None if error.filename is None else str(error.filename),
+                remedy="see that it is yours and that there is room; another place: --home DIR, -o DIR",
+            ),
+            as_json,
+        )
     told = EdgekitError(
         f"this is a bug in edgekit: {type(error).__name__}: {error}",
         remedy="run it again with --verbose, and report it",

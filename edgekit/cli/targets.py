@@ -28,7 +28,9 @@ def run(args: Namespace, progress: Progress) -> tuple[Target, ...] | Target | di
     if args.schema:
         return load.schema(Target)
     if args.name:
-        return load.target(args.name)
+        from edgekit.home import Home
+
+        return load.target(args.name, extra=((home(args) or Home.default()).targets,))
     from edgekit import pipeline
 
     return pipeline.targets(home=home(args), report=progress)

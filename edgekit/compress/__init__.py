@@ -6,8 +6,9 @@ torch is imported by the functions below, not by this package.
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
@@ -47,17 +48,15 @@ def apply(
     except ImportError as error:
         raise MissingExtra(error.name or "torch", "host") from error
 
+    runs: dict[str, Callable[[Any, Task], StepReport]] = {
+        "finetune": finetune.run,
+        "vocabulary": vocabulary.run,
+        "distill": distill.run,
+        "prune": prune.run,
+    }
     task = Task(checkpoint, teacher or checkpoint, samples, out, tuple(lengths), seed, report)
     with settled(seed):
-        if step.finetune is not None:
-            done = finetune.run(step.finetune, task)
-        elif step.distill is not None:
-            done = distill.run(step.distill, task)
-        elif step.prune is not None:
-            done = prune.run(step.prune, task)
-        else:
-            assert step.vocabulary is not None
-            done = vocabulary.run(step.vocabulary, task)
+        done = runs[step.kind](getattr(step, step.kind), task)
     shutil.rmtree(task.work, ignore_errors=True)
     return done
 

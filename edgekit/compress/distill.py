@@ -22,11 +22,15 @@ from edgekit.compress.encoded import Batch, Encoded, batch, encode
 from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
 from edgekit.compress.training import Loss, Plan, train
+from edgekit.data.samples import Sample
 from edgekit.errors import BuildError
 from edgekit.models import checkpoint as checkpoints
 from edgekit.models.checkpoint import Checkpoint, fingerprint
 from edgekit.spec import codec
 from edgekit.spec.recipe import Distill
+
+#: The label of a text that has none.
+UNLABELED = -1
 
 
 @dataclass(frozen=True)
@@ -73,8 +77,9 @@ def learn(student: Checkpoint, plan: Plan, weights: Weights, task: Task, kind: s
     if teacher.labels != student.labels:
         raise BuildError("teacher and student know different labels", given=student.labels, allowed=teacher.labels)
     last = task.lengths[-1]
-    data = encode(task.samples.train, student, last)
-    theirs = encode(task.samples.train, teacher, last)
+    texts = [*task.samples.train, *(Sample(one, UNLABELED) for one in task.samples.unlabeled)]
+    data = encode(texts, student, last)
+    theirs = encode(texts, teacher, last)
     if weights.hidden:
         loss = _with_hidden(student, teacher, data, theirs, weights)
     else:
@@ -102,10 +107,14 @@ def learn(student: Checkpoint, plan: Plan, weights: Weights, task: Task, kind: s
 
 
 def soft_loss(logits: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, weights: Weights) -> torch.Tensor:
-    """``label·CE + logits·T²·KL(teacher ‖ student)``, mean over the batch; logits are [batch, classes]."""
+    """``label·CE + logits·T²·KL(teacher ‖ student)``, mean over the batch; logits are [batch, classes].
+
+    A text labelled ``UNLABELED`` has no CE, and counts in the batch all the same: every text weighs the same.
+    """
     heat = weights.temperature
     divergence = kl_div(log_softmax(logits / heat, -1), softmax(teacher / heat, -1), reduction="batchmean")
-    return weights.label * cross_entropy(logits, labels) + weights.logits * heat * heat * divergence
+    hard = cross_entropy(logits, labels, ignore_index=UNLABELED, reduction="sum") / len(labels)
+    return weights.label * hard + weights.logits * heat * heat * divergence
 
 
 def _answers(teacher: Checkpoint, data: Encoded, task: Task) -> torch.Tensor:

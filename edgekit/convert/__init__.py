@@ -9,13 +9,17 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-from edgekit.convert import tflite, torchscript
 from edgekit.convert.job import Converted, Job
 from edgekit.data.samples import Samples
-from edgekit.errors import BuildError
+from edgekit.errors import BuildError, MissingExtra
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Calibration
 from edgekit.spec.scheme import FORMAT_SCHEMES
+
+try:
+    from edgekit.convert import tflite, torchscript
+except ImportError as error:
+    raise MissingExtra(error.name or "torch", "host") from error
 
 __all__ = ["WRITERS", "Converted", "convert"]
 

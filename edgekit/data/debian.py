@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from edgekit.data.clean import Labelled
 from edgekit.errors import DataError
@@ -42,10 +42,7 @@ def read(labels: tuple[str, ...] = ()) -> tuple[list[Labelled], dict[str, str]]:
     Raises DataError where apt-cache is missing or its lists are empty.
     """
     if shutil.which("apt-cache") is None:
-        raise DataError(
-            "source 'debian-sections' needs apt-cache, which this machine does not have",
-            remedy="use a Debian or Ubuntu machine, or a data set of your own: source: jsonl",
-        )
+        raise _without_apt()
     rows = list(parse(_run("dumpavail"), labels or SECTIONS))
     if not rows:
         raise DataError(
@@ -56,15 +53,34 @@ def read(labels: tuple[str, ...] = ()) -> tuple[list[Labelled], dict[str, str]]:
     return rows, {"source": "apt-cache dumpavail", "releases": "; ".join(_releases(_run("policy")))}
 
 
+def others(classes: Collection[str]) -> Iterator[str]:
+    """Descriptions of all sections but ``classes``. Raises DataError where apt-cache is missing."""
+    if shutil.which("apt-cache") is None:
+        raise _without_apt()
+    return (text for text, section in paragraphs(_run("dumpavail")) if section not in classes)
+
+
 def parse(text: str, sections: tuple[str, ...]) -> Iterator[Labelled]:
     """(description, section) of each package paragraph in ``sections``; ``contrib/games`` counts as ``games``."""
     wanted = set(sections)
+    return (row for row in paragraphs(text) if row[1] in wanted)
+
+
+def paragraphs(text: str) -> Iterator[Labelled]:
+    """(description, section) of each package paragraph that has both."""
     for paragraph in text.split("\n\n"):
         fields = dict(re.findall(r"^(Section|Description(?:-en)?): *(.*)$", paragraph, re.MULTILINE))
         section = fields.get("Section", "").rpartition("/")[2]
         description = fields.get("Description") or fields.get("Description-en")
-        if section in wanted and description:
+        if section and description:
             yield description, section
+
+
+def _without_apt() -> DataError:
+    return DataError(
+        "source 'debian-sections' needs apt-cache, which this machine does not have",
+        remedy="use a Debian or Ubuntu machine, or a data set of your own: source: jsonl",
+    )
 
 
 def _run(command: str) -> str:

@@ -1,19 +1,47 @@
-"""Labelled texts from JSON lines and CSV files; every error names the file and the line."""
+"""Texts from JSON lines, CSV and plain text files; every error names the file and the line."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 from edgekit.data.clean import Labelled
 from edgekit.errors import DataError, nearest
 
+#: A row's cells by column, and where it stands.
+Row = tuple[dict[str, Any], str]
+
 
 def read_jsonl(file: Path, text: str, label: str) -> Iterator[Labelled]:
     """Rows of a JSON-lines file: one object a line, with the columns ``text`` and ``label``. Raises DataError."""
+    return labelled(jsonl_rows(file), text, label)
+
+
+def read_csv(file: Path, text: str, label: str) -> Iterator[Labelled]:
+    """Rows of a CSV file with a header line, with the columns ``text`` and ``label``. Raises DataError."""
+    return labelled(csv_rows(file), text, label)
+
+
+def labelled(rows: Iterable[Row], text: str, label: str) -> Iterator[Labelled]:
+    """(text, label) of each row. Raises DataError for a cell that is missing or empty."""
+    for row, where in rows:
+        yield cell(row, text, where, plain=False), cell(row, label, where)
+
+
+def unlabeled(rows: Iterable[Row], text: str) -> Iterator[str]:
+    """The text of each row; blank ones, which stand between the paragraphs of many corpora, are passed over."""
+    for row, where in rows:
+        value = reach(row, text, where)
+        if not (isinstance(value, str) and not value.strip()):
+            yield cell(row, text, where, plain=False)
+
+
+def jsonl_rows(file: Path) -> Iterator[Row]:
+    """The objects of a JSON-lines file. Raises DataError."""
     content = _content(file)
     # not splitlines(): it also breaks at U+2028 and the like, which may stand inside a JSON string
     for number, line in enumerate(content.split("\n"), start=1):
@@ -26,11 +54,11 @@ def read_jsonl(file: Path, text: str, label: str) -> Iterator[Labelled]:
             raise DataError(f"not valid JSON: {error}", where=where) from error
         if not isinstance(row, dict):
             raise DataError("a line is one JSON object", where=where, given=line[:80])
-        yield cell(row, text, where, plain=False), cell(row, label, where)
+        yield row, where
 
 
-def read_csv(file: Path, text: str, label: str) -> Iterator[Labelled]:
-    """Rows of a CSV file with a header line, with the columns ``text`` and ``label``. Raises DataError."""
+def csv_rows(file: Path) -> Iterator[Row]:
+    """The rows of a CSV file with a header line. Raises DataError."""
     reader = csv.DictReader(io.StringIO(_content(file), newline=""), strict=True)
     try:
         for row in reader:
@@ -39,22 +67,45 @@ def read_csv(file: Path, text: str, label: str) -> Iterator[Labelled]:
                 raise DataError(
                     "more cells than the header has columns", where=where, remedy='quote texts with commas: "a, b"'
                 )
-            yield cell(row, text, where, plain=False), cell(row, label, where)
+            yield row, where
     except csv.Error as error:
         raise DataError(f"not valid CSV: {error}", where=f"{file}:{reader.line_num}") from error
 
 
-def cell(row: dict[str, object], column: str, where: str, plain: bool = True) -> str:
+def text_rows(file: Path) -> Iterator[Row]:
+    """The lines of a text file, in the column ``text``. Raises DataError."""
+    for number, line in enumerate(_content(file).split("\n"), start=1):
+        yield {"text": line}, f"{file}:{number}"
+
+
+def reach(row: dict[str, Any], column: str, where: str) -> object:
+    """The value of a column; ``translation.en`` is ``en`` in the column ``translation``. Raises DataError."""
+    if column in row:
+        return row[column]
+    outer, dot, inner = column.partition(".")
+    if dot and isinstance(row.get(outer), dict):
+        return reach(row[outer], inner, where)
+    known = sorted(one for name, value in row.items() for one in _paths(str(name), value))
+    raise DataError(
+        f"no column {column!r}",
+        where=where,
+        given=column,
+        allowed=known,
+        remedy=f"name the column in the recipe's data; {nearest(column, known)}",
+    )
+
+
+def _paths(name: str, value: object) -> Iterator[str]:
+    if isinstance(value, dict):
+        for inner, one in value.items():
+            yield from _paths(f"{name}.{inner}", one)
+    else:
+        yield name
+
+
+def cell(row: dict[str, Any], column: str, where: str, plain: bool = True) -> str:
     """One cell as text. ``plain`` cells (labels) may be whole numbers; texts must be texts. Raises DataError."""
-    if column not in row:
-        raise DataError(
-            f"no column {column!r}",
-            where=where,
-            given=column,
-            allowed=sorted(str(one) for one in row),
-            remedy=f"name the column in the recipe's data; {nearest(column, [str(one) for one in row])}",
-        )
-    value = row[column]
+    value = reach(row, column, where)
     if isinstance(value, str) and value.strip():
         return value
     if plain and isinstance(value, int):

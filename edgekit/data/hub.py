@@ -1,4 +1,4 @@
-"""Labelled texts from a Hugging Face data set: a hub name, a local folder, or the loaders ``json`` and ``csv``."""
+"""Texts from a Hugging Face data set: a hub name, a local folder, or the loaders ``json`` and ``csv``."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.data.clean import Labelled
-from edgekit.data.files import cell
+from edgekit.data.files import Row, labelled
+from edgekit.data.files import unlabeled as texts_of
 from edgekit.errors import DataError, MissingExtra
-from edgekit.spec.recipe import DataSpec
+from edgekit.spec.recipe import DataSpec, Unlabeled
 
 
 def read(spec: DataSpec, base: Path) -> tuple[list[Labelled], dict[str, str]]:
@@ -20,25 +21,35 @@ def read(spec: DataSpec, base: Path) -> tuple[list[Labelled], dict[str, str]]:
     Raises DataError where it cannot be had, or has no labels.
     """
     data = _load(spec, base)
-    if spec.label not in data.column_names:
+    if not {spec.label, spec.label.partition(".")[0]} & set(data.column_names):
         raise DataError(
             f"the data set has no column {spec.label!r}, and to classify each text needs a label",
             where=_where(spec),
             given=spec.label,
             allowed=sorted(data.column_names),
-            remedy="name the label's column (label: …), or take a labelled data set",
+            remedy="name the label's column (label: …); a set without labels can teach by distillation: data.unlabeled",
         )
-    provenance = {
+    return list(labelled(_named(data, spec), spec.text, spec.label)), _provenance(data, spec)
+
+
+def unlabeled(spec: Unlabeled, base: Path) -> tuple[Iterator[str], dict[str, str]]:
+    """Texts of ``spec.name`` (and ``config``, ``split``), one a row, and where they come from. Raises DataError."""
+    data = _load(spec, base)
+    return texts_of(_rows(data, spec), spec.text), _provenance(data, spec)
+
+
+def _provenance(data: Any, spec: DataSpec | Unlabeled) -> dict[str, str]:
+    stated = {
         "source": "datasets",
         "name": spec.name or "",
         "config": data.info.config_name or "",
         "split": spec.split,
         "version": str(data.info.version or ""),
     }
-    return list(_rows(data, spec)), provenance
+    return {**stated, "licence": data.info.license} if data.info.license else stated
 
 
-def _load(spec: DataSpec, base: Path) -> Any:
+def _load(spec: DataSpec | Unlabeled, base: Path) -> Any:
     try:
         import datasets
     except ImportError as error:
@@ -63,11 +74,15 @@ def _load(spec: DataSpec, base: Path) -> Any:
             datasets.enable_progress_bars()
 
 
-def _rows(data: Any, spec: DataSpec) -> Iterator[Labelled]:
-    names = getattr(data.features[spec.label], "names", None)
-    for number, row in enumerate(data):
-        where = f"{_where(spec)} row {number}"
-        value = row[spec.label]
+def _rows(data: Any, spec: DataSpec | Unlabeled) -> Iterator[Row]:
+    return ((row, f"{_where(spec)} row {number}") for number, row in enumerate(data))
+
+
+def _named(data: Any, spec: DataSpec) -> Iterator[Row]:
+    """The rows, with class labels by name."""
+    names = getattr(data.features.get(spec.label), "names", None)
+    for row, where in _rows(data, spec):
+        value = row.get(spec.label)
         if names is not None and isinstance(value, int):
             # the hub's convention for a hidden label
             if not 0 <= value < len(names):
@@ -79,8 +94,8 @@ def _rows(data: Any, spec: DataSpec) -> Iterator[Labelled]:
                     remedy="take a labelled split, such as train",
                 )
             row = {**row, spec.label: names[value]}
-        yield cell(row, spec.text, where, plain=False), cell(row, spec.label, where)
+        yield row, where
 
 
-def _where(spec: DataSpec) -> str:
+def _where(spec: DataSpec | Unlabeled) -> str:
     return "/".join(one for one in (spec.name, spec.config, spec.split) if one)

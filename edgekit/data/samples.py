@@ -1,7 +1,8 @@
 """Samples: labelled texts split into train, validation and test, as a folder that any later stage reads.
 
 ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl`` hold ``{"text", "label"}`` (the label's index),
-``samples.json`` the labels, the counts, the digest of all of it, and where it comes from.
+``samples.json`` the labels, the counts, the digest of all of it, and where it comes from. Texts without labels, where
+the recipe has such, are in ``unlabeled.jsonl``: one JSON string a line.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from edgekit.data import debian, files, hub
+from edgekit.data import debian, files, hub, unlabeled
 from edgekit.data.clean import Labelled, clean, distinct
 from edgekit.data.split import split
 from edgekit.errors import DataError, SpecError, nearest
@@ -23,6 +24,7 @@ from edgekit.spec.recipe import DataSpec
 
 SCHEMA = 1
 PARTS = ("train", "validation", "test")
+UNLABELED = "unlabeled.jsonl"
 
 
 @dataclass(frozen=True)
@@ -46,7 +48,7 @@ class Index:
 
 @dataclass(frozen=True)
 class Samples:
-    """All samples of a build, in memory, and the folder they stand in."""
+    """All samples of a build, in memory, and the folder they stand in. ``unlabeled`` texts are none of the others."""
 
     folder: Path
     labels: tuple[str, ...]
@@ -55,6 +57,7 @@ class Samples:
     validation: list[Sample]
     test: list[Sample]
     provenance: dict[str, str] = field(default_factory=dict)
+    unlabeled: list[str] = field(default_factory=list)
 
 
 def prepare(spec: DataSpec, base: Path, out: Path, seed: int, report: Report = quiet) -> Samples:
@@ -76,9 +79,16 @@ def prepare(spec: DataSpec, base: Path, out: Path, seed: int, report: Report = q
     parts = split([row for row in kept if row[1] in known], spec, seed)
     numbers = {label: number for number, label in enumerate(labels)}
     train, validation, test = ([Sample(text, numbers[label]) for text, label in part] for part in parts)
-    samples = Samples(out, labels, _digest(labels, (train, validation, test)), train, validation, test, provenance)
+    more: list[str] = []
+    if spec.unlabeled is not None:
+        report(f"reading {spec.unlabeled.source} without labels", 0.6)
+        taken = {text for part in parts for text, _ in part}
+        more, origin = unlabeled.read(spec.unlabeled, base, spec, taken, seed)
+        provenance |= {f"unlabeled {name}": value for name, value in origin.items()}
+    digest = _digest(labels, (train, validation, test), more)
+    samples = Samples(out, labels, digest, train, validation, test, provenance, more)
     _write(samples)
-    report(f"{len(train)} train, {len(validation)} validation, {len(test)} test", 1.0)
+    report(", ".join(f"{count} {name}" for name, count in _counts(samples).items()), 1.0)
     return samples
 
 
@@ -87,15 +97,16 @@ def read(folder: Path) -> Samples:
     try:
         index = codec.loads(Index, (folder / "samples.json").read_text("utf-8"), where=str(folder / "samples.json"))
         train, validation, test = (_read_part(folder / f"{name}.jsonl") for name in PARTS)
+        more = _read_texts(folder / UNLABELED) if "unlabeled" in index.counts else []
     except OSError as error:
         raise DataError(f"not a folder of samples: {error.strerror}", where=str(folder)) from error
     except SpecError as error:
         raise DataError(error.message, where=error.where, given=error.given, allowed=error.allowed) from error
-    if _digest(index.labels, (train, validation, test)) != index.digest:
+    if _digest(index.labels, (train, validation, test), more) != index.digest:
         raise DataError(
             "the samples were changed after they were prepared", where=str(folder), remedy="delete the folder"
         )
-    return Samples(folder, index.labels, index.digest, train, validation, test, index.provenance)
+    return Samples(folder, index.labels, index.digest, train, validation, test, index.provenance, more)
 
 
 def _source(spec: DataSpec, base: Path) -> tuple[list[Labelled], dict[str, str]]:
@@ -122,17 +133,28 @@ def _labels(spec: DataSpec, rows: Sequence[Labelled]) -> tuple[str, ...]:
     return spec.labels or tuple(sorted(found))
 
 
-def _digest(labels: Sequence[str], parts: Sequence[Sequence[Sample]]) -> str:
+def _digest(labels: Sequence[str], parts: Sequence[Sequence[Sample]], more: Sequence[str]) -> str:
     digest = hashlib.sha256(codec.dumps(list(labels)).encode())
     for part in parts:
         digest.update(b"\n")
         for one in part:
             digest.update(_line(one).encode())
+    for text in more:
+        digest.update(_text_line(text).encode())
     return digest.hexdigest()
 
 
 def _line(sample: Sample) -> str:
     return json.dumps({"text": sample.text, "label": sample.label}, ensure_ascii=False) + "\n"
+
+
+def _text_line(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False) + "\n"
+
+
+def _counts(samples: Samples) -> dict[str, int]:
+    counts = {name: len(getattr(samples, name)) for name in PARTS}
+    return {**counts, "unlabeled": len(samples.unlabeled)} if samples.unlabeled else counts
 
 
 def _write(samples: Samples) -> None:
@@ -143,8 +165,9 @@ def _write(samples: Samples) -> None:
     parts = {name: getattr(samples, name) for name in PARTS}
     for name, part in parts.items():
         (temporary / f"{name}.jsonl").write_text("".join(_line(one) for one in part), "utf-8")
-    counts = {name: len(part) for name, part in parts.items()}
-    index = Index(samples.labels, counts, samples.digest, samples.provenance)
+    if samples.unlabeled:
+        (temporary / UNLABELED).write_text("".join(_text_line(one) for one in samples.unlabeled), "utf-8")
+    index = Index(samples.labels, _counts(samples), samples.digest, samples.provenance)
     (temporary / "samples.json").write_text(json.dumps(codec.encode(index), indent=1, ensure_ascii=False), "utf-8")
     shutil.rmtree(out, ignore_errors=True)
     temporary.rename(out)
@@ -153,3 +176,7 @@ def _write(samples: Samples) -> None:
 def _read_part(file: Path) -> list[Sample]:
     lines = file.read_text("utf-8").split("\n")
     return [codec.loads(Sample, line, where=f"{file}:{n}") for n, line in enumerate(lines, 1) if line]
+
+
+def _read_texts(file: Path) -> list[str]:
+    return [codec.loads(str, line, where=str(file)) for line in file.read_text("utf-8").split("\n") if line]

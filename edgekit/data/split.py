@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from edgekit.data.clean import Labelled
 from edgekit.errors import DataError
-from edgekit.spec.recipe import DataSpec
+from edgekit.spec.recipe import Calibration, DataSpec
 
 Splits = tuple[list[Labelled], list[Labelled], list[Labelled]]
 
@@ -23,7 +23,7 @@ def split(rows: Sequence[Labelled], spec: DataSpec, seed: int) -> Splits:
     _check(rows, spec)
     classes: defaultdict[str, list[tuple[str, Labelled]]] = defaultdict(list)
     for row in rows:
-        classes[row[1]].append((_key(row[0], seed), row))
+        classes[row[1]].append((fingerprint(row[0], seed), row))
     places = []
     for members in classes.values():
         for rank, (key, row) in enumerate(sorted(members)):
@@ -37,7 +37,8 @@ def split(rows: Sequence[Labelled], spec: DataSpec, seed: int) -> Splits:
     return train, validation, test
 
 
-def _key(text: str, seed: int) -> str:
+def fingerprint(text: str, seed: int) -> str:
+    """Decides a text's place: as good as random, and its own."""
     return hashlib.sha256(f"{seed}\0{text}".encode()).hexdigest()
 
 
@@ -63,7 +64,9 @@ def _check(rows: Sequence[Labelled], spec: DataSpec) -> None:
             "fewer samples than are to be held out, with one a class left to learn from",
             given=f"{len(rows)} distinct texts, {len(counts)} classes, test {spec.test}, validation {spec.validation}",
             allowed=f"test + validation up to {max(0, len(rows) - len(counts))}",
-            remedy="lower test and validation, or add samples",
+            remedy="add samples, or lower "
+            f"data.test (default {DataSpec.test}), data.validation (default {DataSpec.validation}) and, to calibrate "
+            f"static int8 on what is left to learn from, convert.calibration.samples (default {Calibration.samples})",
             where="$.data.test",
         )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import posixpath
 import time
 from pathlib import Path
@@ -160,16 +161,37 @@ def error_from(parts: dict[str, Any], where: str) -> EdgekitError:
 
 
 def _ship(transport: Transport, agent_file: Path, base: str) -> str:
-    """Put the agent on the device unless it is there whole; its name carries its hash."""
+    """Put the agent on the device unless it is there whole: a power cut may leave the right size with other bytes."""
     folder = posixpath.join(base, "agents")
     remote = posixpath.join(folder, agent_file.name)
-    if transport.size(remote) == agent_file.stat().st_size:
+    wanted = hashlib.sha256(agent_file.read_bytes()).hexdigest()
+    if transport.size(remote) == agent_file.stat().st_size and _sha256(transport, remote) == wanted:
         return remote
     transport.mkdir(folder)
     temporary = f"{remote}.{time.time_ns():x}.part"
     transport.put(agent_file, temporary)
+    arrived = _sha256(transport, temporary)
+    if arrived != wanted:
+        raise TransportError(
+            "the agent did not arrive whole",
+            where=transport.address,
+            given=f"sha256 {arrived or 'unknown: sha256sum gave none'}",
+            allowed=f"sha256 {wanted}",
+            remedy="see whether its disk is full or failing (and has sha256sum, of coreutils or busybox)",
+        )
     transport.rename(temporary, remote)
     return remote
+
+
+def _sha256(transport: Transport, remote: str) -> str:
+    """The hash of a remote file, told by the device itself; ``""`` where it has none to tell."""
+    process = transport.start(["sha256sum", remote])
+    try:
+        return process.readline(HELLO_S).decode("ascii", "replace").partition(" ")[0]
+    except TimeoutError:
+        return ""
+    finally:
+        process.close()
 
 
 def _describe(transport: Transport) -> str:

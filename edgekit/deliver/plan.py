@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
-from edgekit.spec import codec, wire
+from edgekit.spec import wire
 from edgekit.spec.manifest import Blob, Manifest
 
 KEEP = 3
@@ -112,16 +111,6 @@ class Plan:
         if not self.steps:
             return (f"nothing to do: {self.name} ({self.release[:12]}) is current and confirmed",)
         return tuple(one.describe() for one in self.steps)
-
-    def to_json(self) -> dict[str, Any]:
-        """The plan as plain JSON values; each step tells its kind."""
-        steps = [{"step": type(one).__name__, **codec.encode(one)} for one in self.steps]
-        return {"release": self.release, "name": self.name, "bytes_left": self.bytes_left, "steps": steps}
-
-
-def manifest_blob(digest: str, size: int) -> Blob:
-    """manifest.json as a blob: a bundle's digest is its hash."""
-    return Blob(digest, size)
 
 
 def release_blobs(manifest: Manifest) -> dict[Blob, str]:

@@ -1,4 +1,4 @@
-"""Can this device take this bundle? All findings at once, before a single byte is sent. Pure."""
+"""Can this device take this bundle? All findings at once, before anything of the bundle is sent. Pure."""
 
 from __future__ import annotations
 
@@ -40,14 +40,23 @@ def check(
     """
     runtime_for(target, manifest.optimized.format)
     findings = [*_built_for(manifest, target), *_system(facts, target), *_room(facts, manifest, need)]
+    _refuse(findings, "cannot take this bundle", where)
+    return tuple(_oddities(facts, host_time))
+
+
+def fits(facts: Facts, target: Target, *, where: str | None = None) -> None:
+    """Raise PreflightError with every reason why the board cannot run what is made for ``target``."""
+    _refuse([*_system(facts, target)], "is no board of this target", where)
+
+
+def _refuse(findings: list[str], what: str, where: str | None) -> None:
     if findings:
         count = "1 reason" if len(findings) == 1 else f"{len(findings)} reasons"
         raise PreflightError(
-            "\n".join([f"the device cannot take this bundle ({count}):", *(f"  - {one}" for one in findings)]),
+            "\n".join([f"the device {what} ({count}):", *(f"  - {one}" for one in findings)]),
             where=where,
             remedy="'edgekit device probe' shows which target fits this device",
         )
-    return tuple(_oddities(facts, host_time))
 
 
 def _built_for(manifest: Manifest, target: Target) -> Iterator[str]:

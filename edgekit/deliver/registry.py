@@ -16,7 +16,7 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 
 def add(folder: Path, device: Device, *, replace: bool = False) -> Path:
     """Write a device's file, whole or not at all. Raises UsageError on a bad name or one that is taken."""
-    file = _file(folder, device.name)
+    file = file_of(folder, device.name)
     if file.exists() and not replace:
         raise UsageError(
             "a device of this name is registered already",
@@ -39,7 +39,7 @@ def add(folder: Path, device: Device, *, replace: bool = False) -> Path:
 
 def get(folder: Path, name: str) -> Device:
     """Raises UsageError with the nearest names for an unknown one, SpecError for a damaged file."""
-    file = _file(folder, name)
+    file = file_of(folder, name)
     try:
         text = file.read_bytes()
     except FileNotFoundError:
@@ -58,31 +58,15 @@ def list_devices(folder: Path) -> tuple[Device, ...]:
 def remove(folder: Path, name: str) -> Device:
     """Forget a device; returns what it was. Raises UsageError for an unknown one."""
     device = get(folder, name)
-    _file(folder, name).unlink(missing_ok=True)
+    file_of(folder, name).unlink(missing_ok=True)
     return device
-
-
-def for_target(folder: Path, target: str) -> Device:
-    """The one device of a target. Raises UsageError where there is none, or several to choose from."""
-    found = [one for one in list_devices(folder) if one.target == target]
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise UsageError(
-            f"no device of target {target} is registered",
-            given=target,
-            remedy=f"'edgekit device add NAME user@host --target {target}' for a real board, "
-            f"'edgekit device up {target}' for an emulated one, or --device user@host",
-        )
-    names = [one.name for one in found]
-    raise UsageError(f"several devices of target {target} are registered", allowed=names, remedy=f"--device {names[0]}")
 
 
 def _files(folder: Path) -> list[Path]:
     return sorted(file for file in folder.glob("*.json") if _NAME.fullmatch(file.stem))
 
 
-def _file(folder: Path, name: str) -> Path:
+def file_of(folder: Path, name: str) -> Path:
     if not _NAME.fullmatch(name):
         raise UsageError(
             "not a device name", given=name, allowed="small letters, digits, '.', '_' and '-'; a letter or digit first"

@@ -13,7 +13,7 @@ import paramiko
 
 from edgekit.deliver import connection, hostkeys
 from edgekit.deliver.connection import translated
-from edgekit.deliver.route import Address, read_config, resolve, to_device
+from edgekit.deliver.route import read_config, to_device
 from edgekit.deliver.transport import Tail
 from edgekit.errors import DeviceError, TransportError
 from edgekit.spec.device import Device
@@ -148,14 +148,6 @@ class SshTransport:
 
 
 _SFTP_REMEDY = "install openssh-sftp-server there, or enable 'Subsystem sftp' in its sshd_config"
-
-
-def host_key_of(host: str, port: int | None = None) -> str:
-    """The key a server shows (``type base64``), reached as ``~/.ssh/config`` describes, for the user to confirm.
-
-    ``hostkeys.fingerprint`` makes it readable. Nobody is logged in. Raises TransportError.
-    """
-    return connection.host_key_of(resolve(Address(host, None, port), read_config()))
 
 
 def connect(device: Device) -> SshTransport:

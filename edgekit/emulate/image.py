@@ -72,7 +72,7 @@ def build(target: Target, cache: Path, report: Report = quiet) -> Image:
     image = Image(images / digest, digest)
     if image.folder.exists():
         return image
-    tools.require(["mmdebstrap", "mke2fs", "debugfs", *([] if os.geteuid() == 0 else ["unshare"])])
+    tools.require(["mmdebstrap", "mke2fs", "debugfs"])
     images.mkdir(parents=True, exist_ok=True)
     with _locked(images / (digest + ".lock"), report) as lock:
         if image.folder.exists():
@@ -134,18 +134,18 @@ def make_disk(root: Path, disk: Path, size_mb: int, keep_open: Sequence[int] = (
     options = f"hash_seed={UUID},lazy_itable_init=0,lazy_journal_init=0,root_owner=0:0"
     command = ["mke2fs", "-q", "-F", "-t", "ext4", "-m", "0", "-L", "edgekit", "-U", UUID, "-N", str(INODES)]
     command += ["-E", options, "-d", str(root), str(disk), f"{size_mb}M"]
-    # in a namespace of its own an ordinary user's files count as root's
-    mapped = [] if os.geteuid() == 0 else ["unshare", "--map-root-user"]
     environment = {"E2FSPROGS_FAKE_TIME": str(rootfs.FIXED_DATE)}
-    tools.run([*mapped, *command], env=environment, keep_open=keep_open)
-    # mke2fs also copies when each file was last read and changed here on the host; inodes below 11 are its own
+    tools.run(command, env=environment, keep_open=keep_open)
+    # mke2fs also copies who owns each file here, and when it was last read and changed; inodes below 11 are its own
     count = sum(len(folders) + len(files) for _, folders, files in os.walk(root))
+    date = f"@{rootfs.FIXED_DATE}"
+    settings = (("uid", "0"), ("gid", "0"), ("atime", date), ("ctime", date))
     settled = disk.with_suffix(".debugfs")
     settled.write_text(
         "".join(
-            f"set_inode_field <{number}> {field} @{rootfs.FIXED_DATE}\n"
+            f"set_inode_field <{number}> {field} {value}\n"
             for number in (2, *range(12, 12 + count))
-            for field in ("atime", "ctime")
+            for field, value in settings
         )
     )
     tools.run(["debugfs", "-w", "-f", str(settled), str(disk)], env=environment, keep_open=keep_open)

@@ -23,7 +23,6 @@ PACKAGES = {
     "qemu-aarch64": "qemu-user",
     "qemu-arm": "qemu-user",
     "ssh-keygen": "openssh-client",
-    "unshare": "util-linux",
 }
 # mke2fs lives where an ordinary user's PATH does not look
 SEARCH = os.pathsep.join([os.environ.get("PATH", os.defpath), "/usr/local/sbin", "/usr/sbin", "/sbin"])

@@ -1,7 +1,7 @@
 """YAML → spec; nothing else reads YAML. Every error says file, line and ``$.path``, what was given, what is allowed.
 
 A recipe or target is named by the path of its file, or by its name where edgekit knows it: packaged with edgekit, or in
-``$EDGEKIT_HOME/recipes`` and ``$EDGEKIT_HOME/targets``.
+``$EDGEKIT_HOME/recipes`` and ``$EDGEKIT_HOME/targets``, or in the folders the caller adds as ``extra``.
 """
 
 from __future__ import annotations

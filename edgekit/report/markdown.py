@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgekit.report import tables
-from edgekit.report.compare import compare
 from edgekit.report.files import write_text
 from edgekit.spec.result import Result
 
@@ -21,12 +20,6 @@ def text(result: Result) -> str:
         parts += ["## Left out", "\n".join(f"- {_escape(one)}" for one in said.remarks)]
     parts += ["## Where they come from", _list(said.provenance)]
     return "\n\n".join(parts) + "\n"
-
-
-def comparison(before: Result, after: Result) -> str:
-    """Two results side by side as Markdown. Raises UsageError where they cannot be compared."""
-    found = compare(before, after)
-    return f"## {found.table.title}\n\n{_table(found.table)}\n\n{found.note}\n"
 
 
 def write(result: Result, file: Path) -> Path:

@@ -202,7 +202,7 @@ def _versus(result: Result, ours: Row, other: Row) -> tuple[str, ...]:
         _median(ours),
         NONE if against is None else improvement(against),
         NONE if against is None else percent(against.memory_reduction),
-        result.power if result.power != "measured" else NONE,
+        result.power,
         f"{mb(ours.solution.size)} of {mb(other.solution.size)}",
         percent(ours.solution.accuracy, 2),
         points(_delta(ours.solution, other.solution)),

@@ -104,7 +104,6 @@ class GoldenCase:
 
     text: str
     label: int
-    logits: Tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -57,13 +57,36 @@ class ModelSpec:
 
 
 @dataclass(frozen=True)
+class Unlabeled:
+    """Texts without labels: the student learns the teacher's logits on them as well, the labels' loss leaves them out.
+
+    ``source`` is one of DataSpec's, or ``text`` (``files`` with one text a line); ``debian-sections`` are here the
+    descriptions of all sections that are no class. ``text`` names the column; ``translation.en`` reaches a nested one.
+    ``limit`` is how many distinct texts are drawn; texts that are samples, held out or not, are never among them.
+    """
+
+    source: Literal["debian-sections", "jsonl", "csv", "text", "hf"]
+    files: Tuple[str, ...] = ()
+    name: Optional[str] = None
+    config: Optional[str] = None
+    split: str = "train"
+    text: str = "text"
+    limit: int = 10000
+
+    def __post_init__(self) -> None:
+        _check_source(self.source, self.files, self.name)
+        at_least(self.limit, 1, "limit")
+
+
+@dataclass(frozen=True)
 class DataSpec:
     """Labelled texts and how they become samples.
 
     ``source`` is ``debian-sections`` (package descriptions, labelled by section), ``jsonl`` or ``csv`` (``files``, one
     or several paths relative to the recipe) or ``hf`` (``name`` and ``config`` of a Hugging Face data set). ``text``
-    and ``label`` name the columns. ``labels`` keeps only these classes, in this order; empty means all, sorted.
-    ``test`` and ``validation`` are how many samples are held out, ``train`` caps the rest (0: all of it).
+    and ``label`` name the columns; ``a.b`` reaches a nested one. ``labels`` keeps only these classes, in this order;
+    empty means all, sorted. ``test`` and ``validation`` are how many samples are held out, ``train`` caps the rest (0:
+    all of it). ``unlabeled`` are more texts to distill on.
     ``lengths`` are the length buckets in tokens, smallest first; the last one truncates.
     """
 
@@ -80,14 +103,10 @@ class DataSpec:
     validation: int = 500
     test: int = 2000
     lengths: Tuple[int, ...] = (16, 32, 64, 128)
+    unlabeled: Optional[Unlabeled] = None
 
     def __post_init__(self) -> None:
-        if self.source in ("jsonl", "csv") and not self.files:
-            raise SpecError(
-                "source {!r} needs files".format(self.source), where="$.files", remedy="files: [mine.jsonl]"
-            )
-        if self.source == "hf" and not self.name:
-            raise SpecError("source 'hf' needs a data set's name", where="$.name", remedy="name: ag_news")
+        _check_source(self.source, self.files, self.name)
         if not self.lengths or list(self.lengths) != sorted(set(self.lengths)) or self.lengths[0] < 4:
             raise SpecError(
                 "length buckets rise, and start at 4 tokens or more", where="$.lengths", given=list(self.lengths)
@@ -252,6 +271,16 @@ class Convert:
                     given=list(self.schemes),
                     allowed=FORMAT_SCHEMES[name],
                 )
+        held = sorted({one for name in self.formats for one in FORMAT_SCHEMES[name]})
+        for scheme in self.schemes:
+            if scheme not in held:
+                raise SpecError(
+                    "none of the formats can hold this scheme",
+                    where="$.schemes",
+                    given=scheme,
+                    allowed=held,
+                    remedy="leave it out, or name a format that holds it",
+                )
 
 
 @dataclass(frozen=True)
@@ -293,6 +322,32 @@ class Recipe:
             raise SpecError("unknown recipe schema", where="$.schema", given=self.schema, allowed=SCHEMA)
         if not self.name or any(not (one.isalnum() or one in "-_.") for one in self.name) or self.name[0] in "-.":
             raise SpecError("a name is letters, digits, '-', '_' and '.'", where="$.name", given=self.name)
+        if self.data.unlabeled is not None:
+            self._check_unlabeled()
+
+    def _check_unlabeled(self) -> None:
+        distilled = [step.distill for step in self.compress if step.distill is not None]
+        if not distilled or any(one.logits == 0 for one in distilled):
+            raise SpecError(
+                "texts without labels teach through a teacher's logits, and no step here learns those from them",
+                where="$.data.unlabeled",
+                remedy="add a step distill with logits above 0, or leave data.unlabeled out",
+            )
+        if any(one.hidden > 0 for one in distilled):
+            raise SpecError(
+                "texts without labels teach through logits only: a trimmed vocabulary may split them otherwise",
+                where="$.data.unlabeled",
+                given=", ".join("hidden {:g}".format(one.hidden) for one in distilled),
+                allowed="hidden: 0",
+                remedy="set distill's hidden to 0, or leave data.unlabeled out",
+            )
+
+
+def _check_source(source: str, files: Tuple[str, ...], name: Optional[str]) -> None:
+    if source in ("jsonl", "csv", "text") and not files:
+        raise SpecError("source {!r} needs files".format(source), where="$.files", remedy="files: [mine.jsonl]")
+    if source == "hf" and not name:
+        raise SpecError("source 'hf' needs a data set's name", where="$.name", remedy="name: ag_news")
 
 
 def _check_training(epochs: int, learning_rate: float, batch: int) -> None:

@@ -95,7 +95,7 @@ class Result:
     runs: Tuple[Run, ...]
     truth: Tuple[int, ...] = ()
     host_labels: Tuple[int, ...] = ()
-    power: Literal["measured", "not measured: no sensor"] = "not measured: no sensor"
+    power: Literal["not measured", "not measured: no sensor"] = "not measured: no sensor"
     versions: Dict[str, str] = field(default_factory=dict)
     schema: int = SCHEMA
 

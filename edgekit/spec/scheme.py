@@ -23,10 +23,11 @@ from typing import Dict, Literal, Tuple
 Scheme = Literal["w32_a32_float", "w16_a32_float", "w8_a32_weight", "w8_a32_dynamic", "w8_a8_static"]
 Format = Literal["tflite", "ptl"]
 
-SCHEMES: Tuple[str, ...] = ("w32_a32_float", "w16_a32_float", "w8_a32_weight", "w8_a32_dynamic", "w8_a8_static")
-
 #: Which schemes each format can be written in.
 FORMAT_SCHEMES: Dict[str, Tuple[str, ...]] = {
     "tflite": ("w32_a32_float", "w8_a32_weight", "w8_a32_dynamic", "w8_a8_static"),
     "ptl": ("w32_a32_float", "w8_a32_dynamic"),
 }
+
+#: Formats whose other schemes start from the file of one scheme, and which; the others start from the checkpoint.
+STARTS_FROM: Dict[str, str] = {"tflite": "w32_a32_float"}

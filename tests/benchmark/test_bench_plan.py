@@ -51,7 +51,7 @@ def test_a_counted_clock_needs_one_process_each() -> None:
     assert [(one.solution, one.artifact, one.pad_to, one.samples) for one in jobs] == [
         ("baseline", "large", None, 64),
         ("optimized", "small", None, 64),
-        ("padded-128", "large", 128, 8),
+        ("padded-128", "large", 128, 4),
     ]
 
 

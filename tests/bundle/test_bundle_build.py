@@ -10,7 +10,6 @@ from bundle_kit import Made, small_manifest
 
 from edgekit import bundle
 from edgekit.bundle import build
-from edgekit.bundle.inspect import inspect
 from edgekit.errors import BundleError, UsageError
 
 
@@ -33,10 +32,10 @@ def test_the_same_content_gives_the_same_digest_anywhere(made: Made, tmp_path: P
 
 
 def test_writing_again_replaces_the_whole_bundle(made: Made) -> None:
-    (made.folder / "stray").write_text("x")
+    before = names(made.folder)
     digest = build.write(made.folder, dataclasses.replace(made.manifest, seed=8), made.blobs, made.key)
     assert bundle.read(made.folder)[1] == digest
-    assert "stray" not in names(made.folder)
+    assert names(made.folder) == before
     assert [path.name for path in made.folder.parent.iterdir() if path.name.startswith(".")] == []
 
 
@@ -71,6 +70,43 @@ def test_something_else_in_the_way_is_not_replaced(made: Made, tmp_path: Path) -
     with pytest.raises(UsageError, match="in the way"):
         build.write(other, made.manifest, made.blobs)
     assert (other / "cat.jpg").read_text() == "cat"
+
+
+@pytest.mark.parametrize("name", ["notes.txt", "blobs/notes.txt", "deep/notes.txt"])
+def test_a_bundle_with_something_of_the_users_in_it_is_not_replaced(name: str, made: Made) -> None:
+    (made.folder / name).parent.mkdir(exist_ok=True)
+    (made.folder / name).write_text("mine")
+    with pytest.raises(UsageError, match="in the way") as caught:
+        build.write(made.folder, made.manifest, made.blobs)
+    assert name.partition("/")[0] in str(caught.value.given)
+    assert (made.folder / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize("text", ['{"manifest_version": 3, "name": "a browser extension"}', "", "[]"])
+def test_another_programs_manifest_is_not_taken_for_a_bundle(text: str, made: Made, tmp_path: Path) -> None:
+    other = tmp_path / "extension"
+    other.mkdir()
+    (other / "manifest.json").write_text(text)
+    with pytest.raises(UsageError, match="in the way"):
+        build.write(other, made.manifest, made.blobs)
+    assert (other / "manifest.json").read_text() == text
+
+
+def test_the_old_bundle_comes_back_where_the_new_one_cannot_take_its_place(
+    made: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rename, before = os.rename, bundle.read(made.folder)
+
+    def refuse(source: Path, destination: Path) -> None:
+        if Path(source).name == "new":
+            raise OSError("no")
+        rename(source, destination)
+
+    monkeypatch.setattr(os, "rename", refuse)
+    with pytest.raises(OSError, match="no"):
+        build.write(made.folder, dataclasses.replace(made.manifest, seed=8), made.blobs)
+    assert bundle.read(made.folder) == before
+    assert names(made.folder) >= {f"blobs/{one}" for one in made.blobs}
 
 
 def test_an_existing_empty_folder_is_taken(made: Made, tmp_path: Path) -> None:
@@ -126,13 +162,3 @@ def test_find_does_not_pass_over_a_damaged_bundle(made: Made) -> None:
     (made.folder / "manifest.json").write_bytes(b"\xff\xfe")
     with pytest.raises(BundleError, match="does not read"):
         bundle.find(made.folder.parent)
-
-
-def test_inspect_sums_up(made: Made) -> None:
-    summary = inspect(made.folder)
-    optimized = summary.artifacts[0]
-    assert summary.signed
-    assert summary.size == sum(file.stat().st_size for file in made.blobs.values())
-    assert optimized.operators == {"int8": 42, "float32": 6}
-    assert optimized.lengths == (16,)
-    assert summary.licences == {"model": "Apache-2.0"}

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import shutil
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from edgekit.errors import BundleError, UsageError
 
 
 def test_a_signed_bundle_is_trusted(made: Made) -> None:
-    assert verify(made.folder, made.trusted) == made.manifest
+    digest = hashlib.sha256((made.folder / "manifest.json").read_bytes()).hexdigest()
+    assert verify(made.folder, made.trusted) == (made.manifest, digest)
 
 
 def test_an_unsigned_bundle_is_refused(made: Made) -> None:
@@ -33,8 +35,9 @@ def test_an_untrusted_key_is_refused_by_its_fingerprint(made: Made, tmp_path: Pa
     with pytest.raises(BundleError, match="not trusted") as caught:
         verify(made.folder, made.trusted)
     assert fingerprint in caught.value.given
-    sign.allow(tmp_path / "also", tmp_path / "stranger.pub")
-    assert verify(made.folder, tmp_path / "also") == made.manifest
+    assert "edgekit bundle trust" in caught.value.remedy
+    assert sign.allow(tmp_path / "also", tmp_path / "stranger.pub") == fingerprint
+    assert verify(made.folder, tmp_path / "also")[0] == made.manifest
 
 
 @pytest.mark.parametrize("content", [None, "", "edgekit nonsense\n"])
@@ -181,6 +184,10 @@ def test_allow_is_idempotent_and_refuses_a_private_key(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="not an OpenSSH public key") as caught:
         sign.allow(trusted, tmp_path / "key")
     assert "PRIVATE" not in str(caught.value)
+    (tmp_path / "commented.pub").write_text("# mine\n" + (tmp_path / "key.pub").read_text())
+    with pytest.raises(UsageError, match="not an OpenSSH public key"):
+        sign.allow(trusted, tmp_path / "commented.pub")
+    assert len(trusted.read_text().splitlines()) == 1
 
 
 def test_without_ssh_keygen_the_package_is_named(made: Made, monkeypatch: pytest.MonkeyPatch) -> None:

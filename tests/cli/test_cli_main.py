@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -20,7 +21,7 @@ VERBS = [
     [],
     *([one] for one in TOP),
     *(["device", one] for one in ("add", "list", "probe", "up", "down", "ssh")),
-    *(["bundle", one] for one in ("inspect", "verify")),
+    *(["bundle", one] for one in ("inspect", "trust", "verify")),
 ]
 
 
@@ -113,7 +114,42 @@ def test_exit_codes(cli: Any, answers: Any, error: errors.EdgekitError, code: in
 def test_interrupted(cli: Any, answers: Any) -> None:
     answers("status", KeyboardInterrupt())
     ran = cli("status")
-    assert (ran.code, ran.out) == (130, "")
+    assert (ran.code, ran.out, ran.err) == (130, "", "interrupted\n")
+    ran = cli("status", "--json")
+    assert ran.code == 130
+    assert ran.json == {"error": "Interrupted", "message": "interrupted", "exit_code": 130}
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        PermissionError(errno.EACCES, "Permission denied", "/home/x/edgekit"),
+        OSError(errno.EROFS, "Read-only file system", "/mnt/out"),
+        OSError(errno.ENOSPC, "No space left on device"),
+    ],
+    ids=str,
+)
+def test_a_file_the_host_refuses_is_no_bug(cli: Any, answers: Any, error: OSError) -> None:
+    answers("status", error)
+    ran = cli("status", "--json")
+    assert (ran.code, ran.json["error"]) == (2, "UsageError")
+    assert error.strerror in ran.json["message"]
+    assert ran.json.get("where") == error.filename
+    assert "bug" not in ran.err
+
+
+def test_a_home_that_cannot_be_made_is_named(cli: Any, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    ran = cli("device", "list", "--home", str(tmp_path / "file"))
+    assert ran.code == 2
+    assert str(tmp_path / "file") in ran.err
+
+
+def test_details_of_an_error_are_data(cli: Any, answers: Any) -> None:
+    answers("build", errors.GateMissed("none", details={"candidates": [{"name": "int8", "drop": 2.0}]}))
+    ran = cli("build", "minilm", "--json")
+    assert ran.json["details"] == {"candidates": [{"name": "int8", "drop": 2.0}]}
+    assert "candidates" not in ran.err
 
 
 def test_a_bug_is_one_line_and_a_traceback_only_when_asked_for(

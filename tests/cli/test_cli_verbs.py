@@ -14,6 +14,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from edgekit import load
+from edgekit.benchmark.summary import lines
 from edgekit.data.lengths import LengthStatistics
 from edgekit.errors import HostKeyError, UsageError
 from edgekit.outcome import Benched, Built, Candidate, Demo, Deployed, Probe, ProbeRow, Reported
@@ -136,7 +137,7 @@ RESULT = Result(
     truth=(0, 1, 0, 1),
     host_labels=(0, 1, 0, 1),
 )
-BENCHED = Benched(RESULT, {"json": Path("/h/r.json")})
+BENCHED = Benched(RESULT, {"json": Path("/h/r.json")}, rows=lines(RESULT))
 
 #: verb and flags, pipeline function, its answer, positional and keyword arguments it must get, what people must read
 VERBS: list[tuple[str, str, Any, tuple[Any, ...], dict[str, Any], list[str]]] = [
@@ -227,6 +228,14 @@ VERBS: list[tuple[str, str, Any, tuple[Any, ...], dict[str, Any], list[str]]] = 
         ],
     ),
     ("bundle verify /b/minilm", "bundle_verify", MANIFEST, ("/b/minilm",), {}, ["signed by a trusted key"]),
+    (
+        "bundle trust key.pub",
+        "bundle_trust",
+        "SHA256:abc",
+        (Path("key.pub"),),
+        {},
+        ["SHA256:abc (key.pub) are trusted here"],
+    ),
     ("bench --samples 80 --compare old", "bench", BENCHED, (None,), {"samples": 80, "compare": "old"}, ["/h/r.json"]),
     (
         "report a.json b.json --html p.html",
@@ -267,7 +276,26 @@ def test_verb(
     assert {"home", "report"} <= set(call.kwargs)
     for part in read:
         assert part in ran.out
-    assert cli(*shlex.split(line), "--json").json == _plain(value)
+    plain = {"key": "key.pub", "fingerprint": value} if name == "bundle_trust" else _plain(value)
+    assert cli(*shlex.split(line), "--json").json == plain
+
+
+def test_the_figures_of_a_benchmark_are_data(cli: Any, answers: Any) -> None:
+    answers("bench", BENCHED)
+    ours, base = cli("bench", "--json").json["rows"]
+    assert (ours["solution"], ours["median_ms"], ours["texts"]) == ("optimized", 7.25, 4)
+    assert (ours["size"], ours["accuracy_delta"]) == (6_100_000, pytest.approx(-0.9))
+    assert "improvement" not in base
+
+
+def test_a_target_of_ones_own_lies_in_the_home(cli: Any, tmp_path: Path) -> None:
+    text = load.files.find("targets", "rpi4").read_text().replace("name: rpi4", "name: mine", 1)
+    (tmp_path / "targets").mkdir()
+    (tmp_path / "targets" / "mine.yaml").write_text(text)
+    home = ("--home", str(tmp_path), "--json")
+    assert cli("targets", "mine", *home).json["name"] == "mine"
+    assert "mine" in [one["name"] for one in cli("targets", *home).json]
+    assert cli("targets", "mine", "--json").code == 3
 
 
 def _plain(value: Any) -> Any:

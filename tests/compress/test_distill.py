@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from edgekit.compress import apply, distill  # noqa: E402
+from edgekit.compress import apply, distill, evaluate  # noqa: E402
 from edgekit.compress.distill import Weights, soft_loss  # noqa: E402
+from edgekit.compress.encoded import encode  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
 from edgekit.errors import BuildError  # noqa: E402
 from edgekit.models import checkpoint  # noqa: E402
@@ -138,3 +140,31 @@ def test_a_resumed_step_does_not_ask_the_teacher_again(
         report=lambda message, _: heard.append(message),
     )
     assert [one for one in heard if one.startswith("teacher")]
+
+
+def test_texts_without_labels_have_no_label_loss() -> None:
+    logits, answer = torch.randn(4, 3), torch.randn(4, 3)
+    labels = torch.tensor([0, distill.UNLABELED, 2, distill.UNLABELED])
+    mixed = soft_loss(logits, answer, labels, Weights(0.3, 0.0, 0.0, 2.0))
+    alone = soft_loss(logits[::2], answer[::2], labels[::2], Weights(0.3, 0.0, 0.0, 2.0))
+    torch.testing.assert_close(mixed, alone / 2)
+    none = soft_loss(logits, answer, torch.full((4,), distill.UNLABELED), Weights(0.3, 1.0, 0.0, 2.0))
+    torch.testing.assert_close(none, soft_loss(logits, answer, labels, Weights(0.0, 1.0, 0.0, 2.0)))
+
+
+def test_a_student_learns_the_teachers_answers_on_texts_without_labels(
+    teacher: Path, samples: Samples, tmp_path: Path
+) -> None:
+    """With hardly a labelled text, those without labels must be what brings student and teacher together."""
+    step = Step(distill=Distill(layers=(1,), epochs=6, learning_rate=2e-3, batch=8, hidden=0.0, patience=6))
+    few = replace(samples, train=samples.train[:3])
+    more = replace(few, unlabeled=[one.text for one in samples.train[3:]])
+    agreement = {}
+    for name, given in (("few", few), ("more", more)):
+        apply(step, teacher, teacher, given, tmp_path / name, lengths=LENGTHS, seed=7)
+        answers = []
+        for folder in (teacher, tmp_path / name):
+            loaded = checkpoint.load(folder)
+            answers.append(evaluate.logits(loaded.module, encode(samples.test, loaded, 24)).argmax(-1))
+        agreement[name] = int((answers[0] == answers[1]).sum())
+    assert agreement["more"] > agreement["few"]

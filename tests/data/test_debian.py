@@ -48,6 +48,12 @@ def test_reads_sections_and_releases(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert provenance["releases"] == "bookworm 12.1"
 
 
+def test_the_other_sections_are_texts_without_labels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    apt_cache(tmp_path, monkeypatch, LISTS)
+    assert list(debian.others(debian.SECTIONS)) == ["a library"]
+    assert list(debian.others(("libs",))) == ["Real-time strategy game", "First person shooter"]
+
+
 def test_empty_lists_say_what_to_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     apt_cache(tmp_path, monkeypatch, "")
     with pytest.raises(DataError, match="apt-get update"):

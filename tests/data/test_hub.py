@@ -7,7 +7,7 @@ import pytest
 
 from edgekit.data import hub, samples
 from edgekit.errors import DataError
-from edgekit.spec.recipe import DataSpec
+from edgekit.spec.recipe import DataSpec, Unlabeled
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.torch
@@ -52,8 +52,39 @@ def test_hidden_labels_are_refused(tmp_path: Path) -> None:
 
 def test_an_unlabelled_set_is_refused(tmp_path: Path) -> None:
     write(tmp_path, [{"text": "a line of Wikitext"}])
-    with pytest.raises(DataError, match="each text needs a label"):
+    with pytest.raises(DataError, match="each text needs a label") as caught:
         hub.read(DataSpec("hf", name="json", files=("rows.jsonl",)), tmp_path)
+    assert "data.unlabeled" in str(caught.value)
+
+
+def test_translations_teach_without_labels(tmp_path: Path) -> None:
+    """WMT's form: both languages nested in one column."""
+    write(tmp_path, [{"translation": {"de": f"Satz {n}", "en": f"sentence {n}"}} for n in range(5)])
+    spec = Unlabeled("hf", name="json", files=("rows.jsonl",), text="translation.en")
+    texts, provenance = hub.unlabeled(spec, tmp_path)
+    assert list(texts) == [f"sentence {n}" for n in range(5)]
+    assert provenance["split"] == "train"
+
+
+def test_plain_columns_teach_without_labels_and_blank_lines_are_passed_over(tmp_path: Path) -> None:
+    """Wikitext's form: one line of the page a row, many of them empty."""
+    write(tmp_path, [{"text": ""}, {"text": " = Heading = \n"}, {"text": "A line."}])
+    texts, _ = hub.unlabeled(Unlabeled("hf", name="json", files=("rows.jsonl",)), tmp_path)
+    assert list(texts) == [" = Heading = \n", "A line."]
+
+
+def test_a_nested_column_is_named_where_it_is_missed(tmp_path: Path) -> None:
+    write(tmp_path, [{"translation": {"de": "Satz", "en": "sentence"}}])
+    texts, _ = hub.unlabeled(Unlabeled("hf", name="json", files=("rows.jsonl",), text="en"), tmp_path)
+    with pytest.raises(DataError) as caught:
+        list(texts)
+    assert "translation.en" in str(caught.value.allowed)
+
+
+def test_nested_labels_are_reached(tmp_path: Path) -> None:
+    write(tmp_path, [{"body": {"plain": "a text"}, "meta": {"kind": "b"}}])
+    spec = DataSpec("hf", name="json", files=("rows.jsonl",), text="body.plain", label="meta.kind")
+    assert hub.read(spec, tmp_path)[0] == [("a text", "b")]
 
 
 def test_an_unknown_split_is_named(tmp_path: Path) -> None:

@@ -58,10 +58,21 @@ def test_the_agent_is_shipped_once_and_under_its_own_name(tmp_path: Path) -> Non
     agent_of(tmp_path, HELLO).close()
     assert shipped.stat().st_ino == before
     assert [one.name for one in shipped.parent.iterdir()] == [shipped.name]
-    # half of it is not it
-    shipped.write_text(HELLO[:10])
-    agent_of(tmp_path, HELLO).close()
-    assert shipped.read_text() == HELLO
+    # half of it is not it, nor is what a power cut leaves: the right size, other bytes
+    for damaged in (HELLO[:10], "\0" * len(HELLO)):
+        shipped.write_text(damaged)
+        agent_of(tmp_path, HELLO).close()
+        assert shipped.read_text() == HELLO
+
+
+def test_an_agent_that_did_not_arrive_whole_is_not_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def put(self: LocalTransport, local: Path, remote: str, offset: int = 0, report: object = None) -> None:
+        Path(remote).write_bytes(b"\0" * local.stat().st_size)
+
+    monkeypatch.setattr(LocalTransport, "put", put)
+    with pytest.raises(TransportError, match="did not arrive whole"):
+        agent_of(tmp_path, HELLO)
+    assert not (tmp_path / "device" / ".local/share/edgekit/agents/agent-script.pyz").exists()
 
 
 def test_a_failure_there_is_the_same_error_here(tmp_path: Path) -> None:

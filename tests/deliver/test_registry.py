@@ -59,17 +59,6 @@ def test_a_damaged_file_is_named(tmp_path: Path) -> None:
     assert "kitchen.json" in str(caught.value)
 
 
-def test_the_one_device_of_a_target_is_found_and_several_are_a_question(tmp_path: Path) -> None:
-    registry.add(tmp_path, KITCHEN)
-    assert registry.for_target(tmp_path, "rpi4") == KITCHEN
-    with pytest.raises(UsageError, match="no device of target rpi3"):
-        registry.for_target(tmp_path, "rpi3")
-    registry.add(tmp_path, Device("cellar", "rpi4", "h"))
-    with pytest.raises(UsageError, match="several") as caught:
-        registry.for_target(tmp_path, "rpi4")
-    assert caught.value.allowed == ["cellar", "kitchen"]
-
-
 @given(st.text(max_size=80))
 def test_any_name_is_kept_inside_the_folder_or_refused(tmp_path_factory: pytest.TempPathFactory, name: str) -> None:
     folder = tmp_path_factory.mktemp("registry")

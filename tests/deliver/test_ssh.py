@@ -15,8 +15,8 @@ import paramiko
 import pytest
 from sshd_kit import Server, free_port, key
 
-from edgekit.deliver import connect, connection, hostkeys
-from edgekit.deliver.ssh import SshTransport, host_key_of
+from edgekit.deliver import connect, connection, hostkeys, route
+from edgekit.deliver.ssh import SshTransport
 from edgekit.errors import DeviceError, HostKeyError, TransportError
 
 PATTERN = os.urandom(1 << 16)
@@ -146,7 +146,8 @@ def test_without_a_pinned_key_known_hosts_decides(server: Server, own_home: Path
 
 
 def test_the_servers_key_can_be_asked_for(server: Server) -> None:
-    assert host_key_of("127.0.0.1", server.port) == server.device.host_key
+    found = route.resolve(route.Address("127.0.0.1", None, server.port), route.read_config())
+    assert connection.host_key_of(found) == server.device.host_key
 
 
 def test_a_refused_login_says_what_was_tried_and_keeps_secrets(server: Server, tmp_path: Path) -> None:

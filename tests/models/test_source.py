@@ -11,6 +11,7 @@ from edgekit.models import source
 from edgekit.spec.recipe import ModelSpec
 
 FILES = {"config.json": b"{}", "model.safetensors": b"weights", "tokenizer.json": b"{}"}
+METADATA = b"Metadata-Version: 2.1\nName: toy-model\nVersion: 1.0\nLicense: MIT\n"
 PIN = hashlib.sha256(b"weights").hexdigest()
 
 
@@ -29,7 +30,7 @@ def wheel(shelf: Path, files: dict[str, bytes]) -> Path:
         archive.writestr("toy_model/__init__.py", "raise SystemExit('imported')")
         for name, content in files.items():
             archive.writestr("toy_model/" + name, content)
-        archive.writestr(info + "/METADATA", "Metadata-Version: 2.1\nName: toy-model\nVersion: 1.0\n")
+        archive.writestr(info + "/METADATA", METADATA)
         archive.writestr(info + "/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
         archive.writestr(info + "/RECORD", "")
     return file
@@ -75,7 +76,7 @@ def test_files_of_a_wheel(shelf: Path, tmp_path: Path) -> None:
     file = wheel(shelf, {"model/" + name: content for name, content in FILES.items()} | {"model/deeper/x": b"x"})
     spec = ModelSpec(package="toy-model==1.0", sha256=PIN)
     found = source.resolve(spec, tmp_path, tmp_path / "cache")
-    assert {one.name: one.read_bytes() for one in found.iterdir()} == FILES
+    assert {one.name: one.read_bytes() for one in found.iterdir()} == {**FILES, "METADATA": METADATA}
     file.unlink()
     assert source.resolve(spec, tmp_path, tmp_path / "cache") == found
 

@@ -1,0 +1,156 @@
+"""What a build's files answer and cost: on the host by the agent's own code, and on a board where there is one."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from edgekit.deliver import apply
+from edgekit.deliver.client import Agent
+from edgekit.deliver.local import LocalTransport
+from edgekit.fieldwork import Board, agent_over
+from edgekit.home import Home
+from edgekit.outcome import HOST, Candidate
+from edgekit.spec import codec
+from edgekit.spec.device import Device
+from edgekit.spec.manifest import Artifact, Blob
+from edgekit.spec.progress import Report
+from edgekit.spec.result import Job, Run
+from edgekit.spec.wire import Measure
+from edgekit.stages import Stages, code_digest, versions
+
+#: Texts timed on the board for each candidate: enough for a median, the benchmark proper takes more.
+PRICED = 24
+
+
+@dataclass(frozen=True)
+class Files:
+    """A model file and the tokenizer it was built for."""
+
+    file: Path
+    tokenizer: Path
+
+
+@dataclass(frozen=True)
+class Made(Files):
+    """A converted file, what the manifest will say of it, and the host's run over all held-out texts."""
+
+    artifact: Artifact
+    run: Run
+
+
+def answered(home: Home, stages: Stages, artifact: Artifact, files: Files, samples: Any) -> Run:
+    """Every held-out text answered by the file, on the host, by the agent's own code."""
+    inputs = {
+        "artifact": artifact.blob.sha256,
+        "tokenizer": artifact.tokenizer.sha256,
+        "samples": samples.digest,
+        "code": code_digest("agent", "spec"),
+        "versions": versions("ai-edge-litert", "torch", "tokenizers", "numpy"),
+    }
+
+    def make(part: Path) -> None:
+        stages.report(f"{artifact.name}: answering {len(samples.test)} held-out texts on the host", None)
+        # the agent keeps every file it was ever given: its folder goes when the answers are there
+        with (
+            tempfile.TemporaryDirectory(dir=home.cache, prefix=".host-") as root,
+            agent_over(home, LocalTransport(Path(root))) as agent,
+        ):
+            run = _measure(agent, artifact, files, samples, part, "", len(samples.test), stages.report)
+        (part / "run.json").write_text(codec.dumps(run))
+
+    folder = stages.run(f"evaluate-{artifact.name}", inputs, make)
+    run = codec.loads(Run, (folder / "run.json").read_text())
+    if run.invalid:
+        stages.forget(folder)  # the host was swapping: that says nothing of the next build's figures
+    return run
+
+
+def priced(
+    home: Home,
+    stages: Stages,
+    made: Sequence[Made | Candidate],
+    baseline: Made,
+    samples: Any,
+    device: Device | None,
+) -> tuple[Candidate, ...]:
+    """The candidates with accuracy and, on ``device`` if there is one (else on the host), latency and memory."""
+    if device is None:
+        return tuple(one if isinstance(one, Candidate) else described(one, baseline, one.run, HOST) for one in made)
+    with Board(home, device, stages.report) as board:
+        return tuple(
+            one
+            if isinstance(one, Candidate)
+            else described(one, baseline, _priced(stages, one, samples, board), device.name)
+            for one in made
+        )
+
+
+def _priced(stages: Stages, made: Made, samples: Any, board: Board) -> Run:
+    artifact = made.artifact
+    inputs = {
+        "artifact": artifact.blob.sha256,
+        "tokenizer": artifact.tokenizer.sha256,
+        "samples": samples.digest,
+        "count": PRICED,
+        "board": board.identity,
+        "code": code_digest("agent", "spec"),
+    }
+
+    def make(part: Path) -> None:
+        stages.report(f"{artifact.name}: measuring on {board.device.name}", None)
+        agent, runtime = board.agent, board.runtime(artifact.format)
+        run = _measure(agent, artifact, made, samples, part, runtime, PRICED, stages.report)
+        (part / "run.json").write_text(codec.dumps(run))
+
+    folder = stages.run(f"price-{artifact.name}", inputs, make)
+    run = codec.loads(Run, (folder / "run.json").read_text())
+    if not board.repeatable or run.measured is None or run.invalid:
+        stages.forget(folder)  # a wall clock's figures, like a failure, are for this build only
+    return run
+
+
+def _measure(
+    agent: Agent, artifact: Artifact, made: Files, samples: Any, scratch: Path, runtime: str, count: int, report: Report
+) -> Run:
+    """One benchmark process over the first ``count`` held-out texts, wherever the agent runs."""
+    texts = scratch / "texts.jsonl"
+    texts.write_text("".join(json.dumps({"text": one.text, "label": one.label}) + "\n" for one in samples.test))
+    blob = blob_of(texts)
+    sources = {artifact.blob: made.file, artifact.tokenizer: made.tokenizer, blob: texts}
+    names = {artifact.blob: artifact.name, artifact.tokenizer: "tokenizer", blob: "held-out texts"}
+    apply.ship(agent, names, sources, report)
+    job = Job(artifact.name, artifact.name, samples=count)
+    run: Run = agent.call("measure", Measure(job, artifact, blob, runtime, len(samples.labels)), Run, report)
+    return run
+
+
+def described(made: Made, baseline: Made, run: Run, where: str) -> Candidate:
+    """A candidate as ``run`` measured it; one whose figures must not be used has failed."""
+    artifact = made.artifact
+    candidate = Candidate(
+        name=artifact.name,
+        format=artifact.format,
+        scheme=artifact.scheme,
+        size=artifact.blob.size,
+        accuracy=artifact.accuracy,
+        drop=round((baseline.artifact.accuracy or 0.0) - (artifact.accuracy or 0.0), 4),
+        measured_on=where,
+    )
+    if run.measured is None:
+        return replace(candidate, failure=f"on {where}: {run.failure}")
+    if run.invalid:
+        return replace(candidate, failure=f"on {where}: its figures are no use: {', '.join(run.invalid)}")
+    measured = run.measured
+    return replace(candidate, latency_ms=median(measured.end_to_end), peak_memory=measured.vm_hwm - measured.bare_rss)
+
+
+def blob_of(file: Path) -> Blob:
+    with file.open("rb") as stream:
+        return Blob(hashlib.file_digest(stream, "sha256").hexdigest(), file.stat().st_size)

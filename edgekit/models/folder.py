@@ -1,0 +1,78 @@
+"""What a model folder says of itself, read from its files without torch."""
+
+from __future__ import annotations
+
+import json
+import re
+import struct
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import BuildError
+
+UNKNOWN = "unknown: see the model's source"
+#: Names of a classifier's weights begin so, in every family of transformers.
+CLASSIFIER = ("classifier.", "score.")
+
+
+def labels(folder: Path) -> tuple[str, ...]:
+    """The classes it was trained to tell apart, in the order of its logits; empty where it has no classifier.
+
+    Raises BuildError where its files cannot be read.
+    """
+    structure = folder / "edgekit.json"
+    if structure.is_file():
+        return tuple(_json(structure).get("labels", ()))
+    if not any(name.startswith(CLASSIFIER) for name in _weights(folder / "model.safetensors")):
+        return ()
+    # transformers leaves its own two names out of the file
+    names = _json(folder / "config.json").get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
+    try:
+        return tuple(str(names[number]) for number in sorted(names, key=int))
+    except (TypeError, ValueError) as error:
+        raise BuildError("id2label maps numbers to names", where=str(folder / "config.json"), given=names) from error
+
+
+def positions(folder: Path) -> int | None:
+    """How many tokens it has positions for; ``None`` where config.json does not say."""
+    found = _json(folder / "config.json").get("max_position_embeddings")
+    return found if isinstance(found, int) else None
+
+
+def licence(folder: Path) -> str:
+    """As README.md's front matter states it (Hugging Face's model card), else a wheel's METADATA, else ``UNKNOWN``."""
+    card = re.match(r"---\r?\n(.*?)\r?\n---", _text(folder / "README.md"), re.DOTALL)
+    metadata = _text(folder / "METADATA").partition("\n\n")[0]
+    stated = (
+        re.search(r"^license:[ \t]*(?:\r?\n *- *)?([^\s#].*?)\s*$", card[1], re.MULTILINE) if card else None,
+        re.search(r"^License-Expression: *(\S.*?)\s*$", metadata, re.MULTILINE),
+        re.search(r"^License: *(\S.*?)\s*$", metadata, re.MULTILINE),
+        re.search(r"^Classifier: *License ::.*:: *(\S.*?)\s*$", metadata, re.MULTILINE),
+    )
+    return next((one[1].strip("'\"") for one in stated if one), UNKNOWN)
+
+
+def _weights(file: Path) -> list[str]:
+    """The names in a safetensors file: its first 8 bytes are the length of a JSON header (the format's own paper)."""
+    try:
+        with file.open("rb") as stream:
+            (length,) = struct.unpack("<Q", stream.read(8))
+            if length > file.stat().st_size:
+                raise ValueError("its header is longer than the file")
+            return list(json.loads(stream.read(length)))
+    except (OSError, ValueError, struct.error) as error:
+        raise BuildError(f"no safetensors file: {error}", where=str(file)) from error
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise BuildError(f"cannot be read: {error}", where=str(file)) from error
+    if not isinstance(value, dict):
+        raise BuildError("not a JSON object", where=str(file))
+    return value
+
+
+def _text(file: Path) -> str:
+    return file.read_text("utf-8", errors="replace") if file.is_file() else ""

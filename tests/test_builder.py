@@ -1,0 +1,131 @@
+"""The stages of a build, one at a time, over a user's own data and checkpoint."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pipeline_kit import KINDS, RECIPE, write
+
+from edgekit import load
+from edgekit.building import Builder
+from edgekit.errors import BuildError, MissingExtra
+from edgekit.home import Home
+from edgekit.outcome import Candidate
+
+pytestmark = pytest.mark.torch
+LABELS = tuple(sorted(KINDS))
+#: The recipe without its steps: the checkpoint is taken as it is.
+PLAIN = RECIPE[: RECIPE.index("compress:")] + RECIPE[RECIPE.index("convert:") :]
+
+
+def builder(folder: Path, bert: Path, recipe: str = PLAIN, overrides: tuple[str, ...] = (), **more: Any) -> Builder:
+    file = write(folder / "recipe", bert, recipe)
+    return Builder(load.recipe(file, overrides), file.parent, Home(folder / "home"), **more)
+
+
+@pytest.fixture
+def trained(tiny_bert: Path, tmp_path: Path) -> Path:
+    """A checkpoint that knows the classes, in another order than sorted."""
+    from edgekit.models import checkpoint
+
+    checkpoint.save(checkpoint.load(tiny_bert, LABELS[::-1]), tmp_path / "trained")
+    return tmp_path / "trained"
+
+
+def test_a_trained_checkpoint_keeps_its_order_of_labels(trained: Path, tmp_path: Path) -> None:
+    build = builder(tmp_path, trained)
+    with pytest.raises(BuildError, match="another order") as caught:
+        build.compress(build.model(), build.samples())
+    assert ", ".join(LABELS) in str(caught.value)
+    assert f"data.labels: [{', '.join(LABELS[::-1])}]" in str(caught.value)
+
+    turned = builder(tmp_path, trained, overrides=(f"data.labels=[{', '.join(LABELS[::-1])}]",))
+    model = turned.model()
+    assert turned.compress(model, turned.samples()) == (model, model)
+
+
+@pytest.mark.parametrize("steps", ["", "compress: [vocabulary: {}]\n"])
+def test_a_model_without_a_classifier_needs_finetuning_first(steps: str, tiny_bert: Path, tmp_path: Path) -> None:
+    build = builder(tmp_path, tiny_bert, PLAIN + steps)
+    with pytest.raises(BuildError, match="no classifier") as caught:
+        build.compress(build.model(), build.samples())
+    assert "finetune" in str(caught.value)
+
+
+def test_a_bucket_beyond_the_models_positions_is_refused_before_training(tiny_bert: Path, tmp_path: Path) -> None:
+    assert builder(tmp_path, tiny_bert, overrides=("data.lengths=[8, 32]",)).model()
+    with pytest.raises(BuildError, match="positions") as caught:
+        builder(tmp_path, tiny_bert, overrides=("data.lengths=[8, 33]",)).model()
+    assert (caught.value.given, caught.value.allowed) == (33, "up to 32 tokens")
+
+
+def test_what_starts_from_a_failed_file_fails_with_it(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, scheme: str, **__: Any) -> None:
+        assert scheme == "w32_a32_float", "nothing is quantized from a file that is not there"
+        raise BuildError("made to fail")
+
+    monkeypatch.setattr("edgekit.convert.convert", fails)
+    build = builder(tmp_path, trained)
+    found = build.candidates(build.model(), build.samples())
+    assert all(isinstance(one, Candidate) for one in found)
+    assert [one.failure for one in found if isinstance(one, Candidate)] == [
+        "made to fail",
+        "tflite-w32_a32_float, which it starts from, failed: made to fail",
+    ]
+
+
+def test_two_builds_of_one_recipe_prepare_the_same_samples(trained: Path, tmp_path: Path) -> None:
+    """The second one runs when the first has written its samples and not yet named them."""
+    others: list[Any] = []
+
+    def meanwhile(message: str, fraction: float | None = None) -> None:
+        if fraction == 1.0:
+            others.append(builder(tmp_path, trained).samples())
+
+    mine = builder(tmp_path, trained, report=meanwhile).samples()
+    assert others == [mine]
+    assert [one.name for one in (tmp_path / "home" / "cache" / "samples").iterdir()] == [mine.digest[:24]]
+
+
+def test_an_evaluation_leaves_no_agent_behind(trained: Path, tmp_path: Path) -> None:
+    build = builder(tmp_path, trained, overrides=("convert.schemes=[w32_a32_float]",))
+    model, samples = build.model(), build.samples()
+    (made,) = build.candidates(model, samples)
+    assert not isinstance(made, Candidate), made.failure
+    assert made.artifact.accuracy_samples == 60
+    left = {one.name for one in (tmp_path / "home" / "cache").iterdir()}
+    assert not [one for one in left if "host" in one]
+
+
+def test_a_packages_model_and_its_licence(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    info = "toy_model-1.0.dist-info"
+    with zipfile.ZipFile(tmp_path / "toy_model-1.0-py3-none-any.whl", "w") as archive:
+        for file in trained.iterdir():
+            archive.write(file, f"toy_model/model/{file.name}")
+        archive.writestr(info + "/METADATA", "Metadata-Version: 2.1\nName: toy-model\nVersion: 1.0\nLicense: MIT\n")
+        archive.writestr(info + "/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(info + "/RECORD", "")
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
+    build = builder(tmp_path, trained, PLAIN.replace("{path: bert}", "{package: toy-model==1.0}"))
+    found = build.model()
+    assert found.folder.parent == tmp_path / "home" / "cache" / "models"
+    assert build.licences == {"model": "MIT"}
+
+
+def test_without_torch_a_recipe_without_steps_names_the_extra(trained: Path, tmp_path: Path) -> None:
+    recipe = PLAIN.replace("lengths: [8, 16]", f"lengths: [8, 16]\n  labels: {list(LABELS[::-1])}")
+    file = write(tmp_path / "recipe", trained, recipe)
+    code = "import sys; sys.modules['torch'] = None\nfrom edgekit.cli.main import main\nsys.exit(main())"
+    command = [sys.executable, "-c", code, "build", str(file), "--home", str(tmp_path / "home")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == MissingExtra("torch", "host").exit_code, done.stderr
+    assert "pip install 'edgekit[host]'" in done.stderr
+    assert "Traceback" not in done.stderr

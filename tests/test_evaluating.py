@@ -1,0 +1,40 @@
+"""What a measurement makes of a candidate."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from edgekit.errors import GateMissed
+from edgekit.evaluating import Made, described
+from edgekit.judge import judge
+from edgekit.spec.manifest import Artifact, Blob
+from edgekit.spec.recipe import Gates
+from edgekit.spec.result import Job, Measured, Run
+
+BLOB = Blob("0" * 64, 1000)
+ARTIFACT = Artifact("tflite-w8_a8_static", "optimized", "tflite", "w8_a8_static", BLOB, BLOB, (), accuracy=90.0)
+
+
+def run(*invalid: str) -> Run:
+    measured = Measured(1.0, 1.0, 1.0, (2.0, 3.0, 4.0), (1.0, 1.0, 1.0), (0, 1, 0), 10, 10, 30, 30)
+    return Run(Job("x", "x"), measured, None, invalid)
+
+
+def made(given: Run) -> Made:
+    return Made(Path("model"), Path("tokenizer"), ARTIFACT, given)
+
+
+def test_a_measured_candidate() -> None:
+    one = made(run())
+    found = described(one, one, one.run, "roof-1")
+    assert (found.latency_ms, found.peak_memory, found.failure) == (3.0, 20, None)
+
+
+def test_figures_of_a_throttled_board_choose_nothing() -> None:
+    one = made(run("throttled: under-voltage"))
+    found = described(one, one, one.run, "roof-1")
+    assert found.failure == "on roof-1: its figures are no use: throttled: under-voltage"
+    with pytest.raises(GateMissed, match="under-voltage"):
+        judge([found], Gates())
