@@ -10,9 +10,9 @@ import pytest
 import edgekit
 
 PUBLIC = {
-    "bench", "build", "bundle_inspect", "bundle_verify", "deploy", "device_add", "device_down", "device_list",
-    "device_probe", "device_remove", "device_up",
-    "logs", "predict", "prune_releases", "recipes", "rollback", "status", "targets",
+    "bench", "build", "bundle_inspect", "bundle_trust", "bundle_verify", "deploy", "device_add",
+    "device_down", "device_list", "device_probe", "device_remove", "device_up", "logs", "predict",
+    "prune_releases", "recipes", "rollback", "status", "targets",
 }  # fmt: skip
 
 
