@@ -58,7 +58,7 @@ exit codes: 0 done · 1 a bug · 2 usage · 3 a bad recipe, target or bundle · 
 
 def parser() -> Parser:
     """The parser with every verb; ``edgekit completion`` reads it too."""
-    top = Parser(prog="edgekit", description=edgekit.__doc__, epilog=_EPILOG)
+    top = Parser(prog="edgekit", description=(edgekit.__doc__ or "").partition("\n")[0], epilog=_EPILOG)
     top.add_argument("--version", action="version", version=f"edgekit {edgekit.__version__}")
     common(top, top=True)
     verbs = top.add_subparsers(title="verbs", dest="verb", metavar="VERB", required=True, parser_class=Parser)
