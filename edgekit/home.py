@@ -30,7 +30,8 @@ class Home:
 
     @property
     def cache(self) -> Path:
-        """Stages, wheels and board images: all of it can be deleted and comes back."""
+        """Stages, wheels and board images: it can be deleted and comes back, but the disks
+        of emulated boards stand on its images: remove those boards first."""
         return self._made("cache")
 
     @property

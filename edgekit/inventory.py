@@ -113,15 +113,19 @@ def device_down(
     return tuple(stopped)
 
 
-def device_remove(name: str, *, home: Home | None = None, report: Report = quiet) -> Device:
-    """Forget a device. An emulated one is stopped and its disk deleted; a real board is not touched."""
+def device_remove(name: str, *, home: Home | None = None, report: Report = quiet) -> str:
+    """Forget a device, and delete the disk of an emulated one; a real board is not touched. Gives its name."""
     home = home or Home.default()
-    device = registry.get(home.devices, name)
-    if device.emulated:
-        folder = Path(device.emulated.folder)
+    known = registry.file_of(home.devices, name).exists()
+    folder = home.boards / name
+    if known:
+        registry.remove(home.devices, name)
+    elif not folder.is_dir():
+        registry.get(home.devices, name)  # says that there is none, and what is near
+    if folder.is_dir():
         machine.down(folder)
-        shutil.rmtree(folder, ignore_errors=True)
-    return registry.remove(home.devices, name)
+        shutil.rmtree(folder)
+    return name
 
 
 def device_ssh(name: str | None = None, *, home: Home | None = None, report: Report = quiet) -> tuple[str, ...]:

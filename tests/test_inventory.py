@@ -111,3 +111,23 @@ def test_a_makers_key_is_trusted_by_one_call(home: Home, tmp_path: Path) -> None
     assert (tmp_path / "key.pub").read_text().split()[1] in (home.keys / "trusted").read_text()
     with pytest.raises(UsageError, match="not an OpenSSH public key"):
         pipeline.bundle_trust(tmp_path / "key", home=home)
+
+
+def test_a_removed_board_is_forgotten_and_its_disk_is_gone(home: Home) -> None:
+    folder = home.boards / "fake"
+    folder.mkdir()
+    (folder / "overlay.qcow2").write_bytes(b"disk")
+    registry.add(home.devices, Device("fake", "rpi4", "127.0.0.1", 40022, emulated=Emulated(str(folder), 7, "wall")))
+    assert pipeline.device_remove("fake", home=home) == "fake"
+    assert pipeline.device_list(home=home) == ()
+    assert not folder.exists()
+
+
+def test_a_disk_that_nobody_is_registered_for_can_be_removed(home: Home) -> None:
+    (home.boards / "rpi4-demo").mkdir()
+    pipeline.device_remove("rpi4-demo", home=home)
+    assert not (home.boards / "rpi4-demo").exists()
+    with pytest.raises(UsageError, match="no such device"):
+        pipeline.device_remove("rpi4-demo", home=home)
+    with pytest.raises(UsageError, match="not a device name"):
+        pipeline.device_remove("../devices", home=home)

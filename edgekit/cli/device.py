@@ -185,14 +185,14 @@ def show_down(args: Namespace, stopped: tuple[str, ...], paper: Console) -> None
     paper.print(f"stopped {', '.join(stopped)}" if stopped else "nothing was running")
 
 
-def run_remove(args: Namespace, progress: Progress) -> Device:
+def run_remove(args: Namespace, progress: Progress) -> str:
     from edgekit import pipeline
 
     return pipeline.device_remove(args.name, home=home(args), report=progress)
 
 
-def show_remove(args: Namespace, device: Device, paper: Console) -> None:
-    paper.print(f"forgot {device.name} ({device.address})")
+def show_remove(args: Namespace, name: str, paper: Console) -> None:
+    paper.print(f"forgot {name}")
 
 
 def run_ssh(args: Namespace, progress: Progress) -> tuple[str, ...]:

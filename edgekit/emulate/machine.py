@@ -211,7 +211,7 @@ def _base(image: Image, record: Record | None, folder: Path, report: Report) -> 
                 "the image that the device's disk was made on is gone",
                 given=base,
                 where=str(folder),
-                remedy="remove the device's folder to start with an empty disk",
+                remedy=f"start with an empty disk: edgekit device remove {folder.name}, then edgekit device up",
             )
         return Image(base, base.name)
     part = folder / (qemu.OVERLAY + ".part")
