@@ -6,6 +6,8 @@ import dataclasses
 import hashlib
 import os
 import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +58,15 @@ def _confirmed(home: Home, release: str) -> None:
     status = pipeline.status(target="rpi4", home=home)
     assert status.current == release
     assert next(one for one in status.releases if one.current).state == "confirmed"
+
+
+def _back_on(release: str, home: Home) -> None:
+    """The board hears of the end of a connection after a moment, and goes back by itself."""
+    for _ in range(10):
+        if pipeline.status(target="rpi4", home=home).current == release:
+            break
+        time.sleep(3)
+    _confirmed(home, release)
 
 
 def _variant(built: Built, folder: Path, home: Home, **changes: object) -> Path:
@@ -216,13 +227,21 @@ def test_a_cut_network_leaves_the_old_release(
     finally:
         machine.link(folder, True)
     assert caught.value.exit_code == 6
-    # the board hears of the end of the connection only now, and goes back by itself
-    for _ in range(10):
-        status = pipeline.status(target="rpi4", home=home)
-        if status.current == built.digest:
-            break
-        time.sleep(3)
-    _confirmed(home, built.digest)
+    _back_on(built.digest, home)
+
+
+@pytest.mark.parametrize("moment", ["uploading", "stage", "make", "check the health"])
+def test_a_killed_host_leaves_the_old_release(
+    moment: str, home: Home, deployed: str, built: Built, tmp_path: Path
+) -> None:
+    other = _variant(built, tmp_path / "other", home, seed=len(moment))
+    command = [sys.executable, "-m", "edgekit", "--home", str(home.root), "--verbose", "deploy", str(other)]
+    with subprocess.Popen([*command, "--target", "rpi4"], stderr=subprocess.PIPE, text=True) as host:
+        assert host.stderr
+        told = next((line for line in host.stderr if moment in line), None)
+        host.kill()
+    assert told, "the deploy came to this moment"
+    _back_on(built.digest, home)
 
 
 def test_a_power_cut_while_pending_brings_the_old_release_back(
