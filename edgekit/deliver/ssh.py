@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import posixpath
 import shlex
 import time
@@ -62,7 +63,9 @@ class SshProcess:
         return self._tail.text()
 
     def close(self) -> None:
-        self._channel.close()
+        # telling a connection that is gone that we go would hide why it went
+        with contextlib.suppress(EOFError, OSError, paramiko.SSHException):
+            self._channel.close()
 
 
 class SshTransport:

@@ -273,3 +273,15 @@ def test_a_proxy_command_is_run(server: Server, own_home: Path) -> None:
     )
     with connect(replace(server.device, host="board")) as found:
         assert found.start(["echo", "through"]).readline(20) == b"through\n"
+
+
+def test_closing_a_program_on_a_dead_connection_is_quiet(
+    transport: SshTransport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = transport.start(["cat"])
+
+    def gone(_: object) -> None:
+        raise EOFError
+
+    monkeypatch.setattr(paramiko.Channel, "close", gone)
+    process.close()
