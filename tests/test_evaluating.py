@@ -32,6 +32,12 @@ def test_a_measured_candidate() -> None:
     assert (found.latency_ms, found.peak_memory, found.failure) == (3.0, 20, None)
 
 
+def test_a_host_that_swaps_still_gives_its_answers() -> None:
+    one = made(run("swapping: 3 pages read back"))
+    found = described(one, one, one.run, "host")
+    assert (found.failure, found.accuracy, found.latency_ms) == (None, 90.0, None)
+
+
 def test_figures_of_a_throttled_board_choose_nothing() -> None:
     one = made(run("throttled: under-voltage"))
     found = described(one, one, one.run, "roof-1")
