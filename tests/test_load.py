@@ -21,7 +21,12 @@ from edgekit import load
 from edgekit.errors import SpecError, UsageError
 from edgekit.load.yaml_text import parse, scalar
 from edgekit.spec import codec
-from edgekit.spec.recipe import Convert, DataSpec, Distill, Finetune, Gates, ModelSpec, Prune, Recipe, Step, Vocabulary
+from edgekit.spec.data import DataSpec
+from edgekit.spec.distill import Distill
+from edgekit.spec.prune import Prune
+from edgekit.spec.quantize import Convert
+from edgekit.spec.recipe import Gates, ModelSpec, Recipe, Step
+from edgekit.spec.steps import Finetune, Vocabulary
 from edgekit.spec.target import Target
 
 GOOD = """\

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
@@ -21,38 +20,26 @@ from edgekit.compress import evaluate
 from edgekit.compress.encoded import Batch, Encoded, batch, encode
 from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
-from edgekit.compress.training import Loss, Plan, train
+from edgekit.compress.training import Loss, train
 from edgekit.data.samples import Sample
 from edgekit.errors import BuildError
 from edgekit.models import checkpoint as checkpoints
 from edgekit.models.checkpoint import Checkpoint, fingerprint
 from edgekit.spec import codec
-from edgekit.spec.recipe import Distill
+from edgekit.spec.distill import Distill
+from edgekit.spec.training import Learning
 
 #: The label of a text that has none.
 UNLABELED = -1
-
-
-@dataclass(frozen=True)
-class Weights:
-    """The loss is ``label·CE + logits·T²·KL + hidden·MSE`` with ``temperature`` T."""
-
-    label: float
-    logits: float
-    hidden: float
-    temperature: float
 
 
 def run(options: Distill, task: Task) -> StepReport:
     """The student keeps the layers ``options.layers`` of the task's checkpoint, its embeddings and its classifier."""
     started = time.monotonic()
     student = checkpoints.load(task.checkpoint)
-    keep_layers(student, options.layers)
-    plan = Plan(
-        options.epochs, options.learning_rate, options.batch, options.warmup, options.weight_decay, options.patience
-    )
-    weights = Weights(options.label, options.logits, options.hidden, options.temperature)
-    return learn(student, plan, weights, task, "distill", started)
+    if options.layers:
+        keep_layers(student, options.layers)
+    return learn(student, options, task, "distill", started)
 
 
 def keep_layers(checkpoint: Checkpoint, kept: Sequence[int]) -> None:
@@ -71,7 +58,7 @@ def keep_layers(checkpoint: Checkpoint, kept: Sequence[int]) -> None:
     checkpoint.teacher_layers = tuple(checkpoint.teacher_layers[one] for one in kept)
 
 
-def learn(student: Checkpoint, plan: Plan, weights: Weights, task: Task, kind: str, started: float) -> StepReport:
+def learn(student: Checkpoint, options: Learning, task: Task, kind: str, started: float) -> StepReport:
     """Train ``student`` in place from the task's teacher, and save it. Used to distill and to recover from pruning."""
     teacher = checkpoints.load(task.teacher)
     if teacher.labels != student.labels:
@@ -80,18 +67,18 @@ def learn(student: Checkpoint, plan: Plan, weights: Weights, task: Task, kind: s
     texts = [*task.samples.train, *(Sample(one, UNLABELED) for one in task.samples.unlabeled)]
     data = encode(texts, student, last)
     theirs = encode(texts, teacher, last)
-    if weights.hidden:
-        loss = _with_hidden(student, teacher, data, theirs, weights)
+    if options.losses.hidden:
+        loss = _with_hidden(student, teacher, data, theirs, options)
     else:
-        loss = _with_logits(student.module, _answers(teacher, theirs, task), weights)
+        loss = _with_logits(student.module, _answers(teacher, theirs, task), options)
     trained = train(
         student.module,
-        plan,
+        options,
         data,
         encode(task.samples.validation, student, last),
         loss,
         work=task.work,
-        identity=codec.digest([kind, asdict(weights), fingerprint(student), fingerprint(teacher)]),
+        identity=codec.digest([kind, fingerprint(student), fingerprint(teacher)]),
         seed=task.seed,
         report=task.report,
     )
@@ -106,12 +93,12 @@ def learn(student: Checkpoint, plan: Plan, weights: Weights, task: Task, kind: s
     )
 
 
-def soft_loss(logits: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, weights: Weights) -> torch.Tensor:
+def soft_loss(logits: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, options: Learning) -> torch.Tensor:
     """``label·CE + logits·T²·KL(teacher ‖ student)``, mean over the batch; logits are [batch, classes].
 
     A text labelled ``UNLABELED`` has no CE, and counts in the batch all the same: every text weighs the same.
     """
-    heat = weights.temperature
+    heat, weights = options.temperature, options.losses
     divergence = kl_div(log_softmax(logits / heat, -1), softmax(teacher / heat, -1), reduction="batchmean")
     hard = cross_entropy(logits, labels, ignore_index=UNLABELED, reduction="sum") / len(labels)
     return weights.label * hard + weights.logits * heat * heat * divergence
@@ -133,19 +120,19 @@ def _answers(teacher: Checkpoint, data: Encoded, task: Task) -> torch.Tensor:
     return answers
 
 
-def _with_logits(module: Any, answers: torch.Tensor, weights: Weights) -> Loss:
+def _with_logits(module: Any, answers: torch.Tensor, options: Learning) -> Loss:
     def loss(one: Batch) -> torch.Tensor:
         logits = module(one.input_ids, one.attention_mask).logits
-        return soft_loss(logits, answers[one.rows], one.labels, weights)
+        return soft_loss(logits, answers[one.rows], one.labels, options)
 
     return loss
 
 
-def _with_hidden(student: Checkpoint, teacher: Checkpoint, data: Encoded, theirs: Encoded, weights: Weights) -> Loss:
+def _with_hidden(student: Checkpoint, teacher: Checkpoint, data: Encoded, theirs: Encoded, options: Learning) -> Loss:
     if [len(one) for one in data.ids] != [len(one) for one in theirs.ids]:
         raise BuildError(
             "hidden states cannot be compared: the student's vocabulary splits the training texts otherwise",
-            where="$.compress distill.hidden",
+            where="$.compress losses.hidden",
             remedy="set hidden: 0, or vocabulary's min_count: 1",
         )
     pairs = hidden_pairs(student, teacher)
@@ -160,7 +147,7 @@ def _with_hidden(student: Checkpoint, teacher: Checkpoint, data: Encoded, theirs
         for ours, wanted in pairs:
             squares = (answer.hidden_states[ours] - truth.hidden_states[wanted]) ** 2
             distance = distance + (squares * mask).sum() / (mask.sum() * squares.shape[-1] * len(pairs))
-        return soft_loss(answer.logits, truth.logits, one.labels, weights) + weights.hidden * distance
+        return soft_loss(answer.logits, truth.logits, one.labels, options) + options.losses.hidden * distance
 
     return loss
 

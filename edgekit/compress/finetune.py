@@ -9,10 +9,10 @@ from torch.nn.functional import cross_entropy
 from edgekit.compress.encoded import encode
 from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
-from edgekit.compress.training import Plan, train
+from edgekit.compress.training import train
 from edgekit.models import checkpoint as checkpoints
 from edgekit.spec import codec
-from edgekit.spec.recipe import Finetune
+from edgekit.spec.steps import Finetune
 
 
 def run(options: Finetune, task: Task) -> StepReport:
@@ -20,12 +20,9 @@ def run(options: Finetune, task: Task) -> StepReport:
     started = time.monotonic()
     loaded = checkpoints.load(task.checkpoint, task.samples.labels)
     module, last = loaded.module, task.lengths[-1]
-    plan = Plan(
-        options.epochs, options.learning_rate, options.batch, options.warmup, options.weight_decay, options.patience
-    )
     trained = train(
         module,
-        plan,
+        options,
         encode(task.samples.train, loaded, last),
         encode(task.samples.validation, loaded, last),
         lambda batch: cross_entropy(module(batch.input_ids, batch.attention_mask).logits, batch.labels),

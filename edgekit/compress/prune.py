@@ -18,19 +18,17 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from edgekit.compress import evaluate
-from edgekit.compress.distill import Weights, keep_layers, learn
+from edgekit.compress.distill import keep_layers, learn
 from edgekit.compress.encoded import Encoded, encode, in_order
 from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
-from edgekit.compress.training import Plan
 from edgekit.data.samples import Sample
 from edgekit.errors import BuildError
 from edgekit.models import checkpoint as checkpoints
 from edgekit.models.checkpoint import Checkpoint
-from edgekit.spec.recipe import Distill, Prune
+from edgekit.spec.prune import Prune
 
 SIZE = 32
-_RECOVERY = Distill(layers=(0,))
 
 
 @dataclass(frozen=True)
@@ -43,23 +41,14 @@ class Importance:
 
 
 def run(options: Prune, task: Task) -> StepReport:
-    """Cut, recover for ``options.recover_epochs``, save."""
+    """Cut, recover for ``options.epochs``, save."""
     started = time.monotonic()
     loaded = checkpoints.load(task.checkpoint)
     check(options, loaded)
     drawn = random.Random(task.seed).sample(task.samples.train, min(options.samples, len(task.samples.train)))
     cut(loaded, options, drawn, task.lengths[-1])
-    if options.recover_epochs:
-        plan = Plan(
-            options.recover_epochs,
-            options.learning_rate,
-            options.batch,
-            _RECOVERY.warmup,
-            _RECOVERY.weight_decay,
-            options.recover_epochs,
-        )
-        weights = Weights(_RECOVERY.label, _RECOVERY.logits, 0.0, options.temperature)
-        return learn(loaded, plan, weights, task, "prune", started)
+    if options.epochs:
+        return learn(loaded, options, task, "prune", started)
     checkpoints.save(loaded, task.out)
     reached = evaluate.accuracy(loaded.module, encode(task.samples.validation, loaded, task.lengths[-1]))
     return StepReport("prune", loaded.parameters, reached, seconds=time.monotonic() - started)

@@ -23,23 +23,11 @@ from edgekit.compress.encoded import Batch, Encoded, batch, shuffled
 from edgekit.errors import BuildError
 from edgekit.spec import codec
 from edgekit.spec.progress import Report, quiet
+from edgekit.spec.training import Training
 
 THREADS = 8
 CLIP = 1.0
 Loss = Callable[[Batch], torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Plan:
-    """``warmup`` is the share of all steps in which the rate rises; ``patience`` how many epochs may bring no better
-    validation accuracy before training stops."""
-
-    epochs: int
-    learning_rate: float
-    batch: int
-    warmup: float
-    weight_decay: float
-    patience: int
 
 
 @dataclass
@@ -80,7 +68,7 @@ def settled(seed: int) -> Iterator[None]:
 
 def train(
     module: Any,
-    plan: Plan,
+    plan: Training,
     data: Encoded,
     validation: Encoded,
     loss: Loss,
@@ -101,7 +89,7 @@ def train(
     Raises BuildError where the loss is no longer a number; the last good state stays in ``work``.
     """
     work.mkdir(parents=True, exist_ok=True)
-    key = codec.digest([identity, asdict(plan), seed, data.ids, data.labels, validation.ids, validation.labels])
+    key = codec.digest([identity, codec.encode(plan), seed, data.ids, data.labels, validation.ids, validation.labels])
     optimizer = _optimizer(module, plan)
     state, best = work / "state.pt", work / "best.pt"
     progress = _resume(state, key, module, optimizer) or Progress(0, 0, 0.0, [], [])
@@ -137,7 +125,7 @@ def rate(step: int, steps: int, warmup: float) -> float:
     return (steps - step) / max(1.0, steps - rising)
 
 
-def _optimizer(module: Any, plan: Plan) -> torch.optim.AdamW:
+def _optimizer(module: Any, plan: Training) -> torch.optim.AdamW:
     # biases, norms and embeddings are not decayed: a token that no text uses keeps its embedding exactly
     plain = {one for part in module.modules() if isinstance(part, torch.nn.Embedding) for one in part.parameters()}
     trained = [one for one in module.parameters() if one.requires_grad]
@@ -147,7 +135,9 @@ def _optimizer(module: Any, plan: Plan) -> torch.optim.AdamW:
     return torch.optim.AdamW(groups, lr=plan.learning_rate, fused=True)
 
 
-def _step(module: Any, optimizer: torch.optim.Optimizer, loss: torch.Tensor, plan: Plan, progress: Progress) -> float:
+def _step(
+    module: Any, optimizer: torch.optim.Optimizer, loss: torch.Tensor, plan: Training, progress: Progress
+) -> float:
     value = float(loss.detach())
     if not math.isfinite(value):
         raise BuildError(
@@ -163,7 +153,7 @@ def _step(module: Any, optimizer: torch.optim.Optimizer, loss: torch.Tensor, pla
     return value
 
 
-def _stale(progress: Progress, plan: Plan) -> bool:
+def _stale(progress: Progress, plan: Training) -> bool:
     return bool(progress.accuracies) and progress.epoch - 1 - progress.best >= plan.patience
 
 
@@ -198,7 +188,7 @@ class _Clock:
     def __init__(self, steps: int, first: int, report: Report) -> None:
         self.steps, self.done, self.started, self.count, self.report = steps, first, time.monotonic(), 0, report
 
-    def tell(self, progress: Progress, plan: Plan) -> None:
+    def tell(self, progress: Progress, plan: Training) -> None:
         self.count += 1
         self.done += 1
         left = (time.monotonic() - self.started) / self.count * (self.steps - self.done)

@@ -21,7 +21,7 @@ from edgekit.compress.task import Task
 from edgekit.errors import BuildError
 from edgekit.models import checkpoint as checkpoints
 from edgekit.models.checkpoint import Checkpoint
-from edgekit.spec.recipe import Vocabulary
+from edgekit.spec.steps import Vocabulary
 
 _UNCUT = 1 << 30
 

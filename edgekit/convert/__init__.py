@@ -13,7 +13,7 @@ from edgekit.convert.job import Converted, Job
 from edgekit.data.samples import Samples
 from edgekit.errors import BuildError, MissingExtra
 from edgekit.spec.progress import Report, quiet
-from edgekit.spec.recipe import Calibration
+from edgekit.spec.quantize import Calibration
 from edgekit.spec.scheme import FORMAT_SCHEMES
 
 try:

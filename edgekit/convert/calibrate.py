@@ -17,7 +17,7 @@ from edgekit.convert import flatbuffer
 from edgekit.convert.job import signature_name
 from edgekit.convert.tokens import Inputs
 from edgekit.spec.progress import Report, quiet
-from edgekit.spec.recipe import Calibration
+from edgekit.spec.quantize import Calibration
 
 #: Bins on each side of zero. The extent is at most twice the largest value seen, so at least 4,096 bins are in use.
 BINS = 8192

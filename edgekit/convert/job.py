@@ -9,7 +9,7 @@ from pathlib import Path
 
 from edgekit.spec.manifest import Realised, Signature, Tensor
 from edgekit.spec.progress import Report, quiet
-from edgekit.spec.recipe import Calibration
+from edgekit.spec.quantize import Calibration
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from edgekit.data.clean import Labelled
 from edgekit.data.files import Row, labelled
 from edgekit.data.files import unlabeled as texts_of
 from edgekit.errors import DataError, MissingExtra
-from edgekit.spec.recipe import DataSpec, Unlabeled
+from edgekit.spec.data import DataSpec, Unlabeled
 
 
 def read(spec: DataSpec, base: Path) -> tuple[list[Labelled], dict[str, str]]:

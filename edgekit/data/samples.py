@@ -19,8 +19,8 @@ from edgekit.data.clean import Labelled, clean, distinct
 from edgekit.data.split import split
 from edgekit.errors import DataError, SpecError, nearest
 from edgekit.spec import codec
+from edgekit.spec.data import DataSpec
 from edgekit.spec.progress import Report, quiet
-from edgekit.spec.recipe import DataSpec
 
 SCHEMA = 1
 PARTS = ("train", "validation", "test")

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 
 from edgekit.data.clean import Labelled
 from edgekit.errors import DataError
-from edgekit.spec.recipe import Calibration, DataSpec
+from edgekit.spec.data import DataSpec
+from edgekit.spec.quantize import Calibration
 
 Splits = tuple[list[Labelled], list[Labelled], list[Labelled]]
 

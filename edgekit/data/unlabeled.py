@@ -11,7 +11,7 @@ from edgekit.data import debian, files, hub
 from edgekit.data.clean import clean
 from edgekit.data.split import fingerprint
 from edgekit.errors import DataError
-from edgekit.spec.recipe import DataSpec, Unlabeled
+from edgekit.spec.data import DataSpec, Unlabeled
 
 READERS = {"jsonl": files.jsonl_rows, "csv": files.csv_rows, "text": files.text_rows}
 

@@ -12,10 +12,37 @@ FILE = "edgekit.json"
 
 @dataclass(frozen=True)
 class Layer:
-    """One encoder layer: how many attention heads, how many feed-forward neurons."""
+    """One layer: how many attention heads, how many feed-forward neurons. ``weights`` is the number of the layer whose
+    weights it computes with; ``None`` means its own."""
 
     heads: int
     ffn: int
+    weights: int | None = None
+
+
+@dataclass(frozen=True)
+class Factor:
+    """The projection or embedding ``name`` (dotted, in the module) is a product of two narrow ones of ``rank``."""
+
+    name: str
+    rank: int
+
+
+@dataclass(frozen=True)
+class Hashing:
+    """The word embedding ``name`` holds ``buckets`` rows; a token's vector is the sum of ``hashes`` of them."""
+
+    name: str
+    buckets: int
+    hashes: int
+
+
+@dataclass(frozen=True)
+class Codebook:
+    """The weight ``name`` holds no more than ``values`` different numbers."""
+
+    name: str
+    values: int
 
 
 @dataclass(frozen=True)
@@ -30,6 +57,9 @@ class Structure:
     hidden: int
     vocabulary: int
     teacher_layers: tuple[int, ...]
+    factors: tuple[Factor, ...] = ()
+    hashing: Hashing | None = None
+    codebooks: tuple[Codebook, ...] = ()
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:

@@ -35,7 +35,8 @@ def teacher(tiny_bert: Path, samples: Samples, tmp_path_factory: pytest.TempPath
     """The tiny BERT, fine-tuned by the real step."""
     pytest.importorskip("torch")
     from edgekit.compress import apply
-    from edgekit.spec.recipe import Finetune, Step
+    from edgekit.spec.recipe import Step
+    from edgekit.spec.steps import Finetune
 
     out = tmp_path_factory.mktemp("teacher") / "teacher"
     apply(

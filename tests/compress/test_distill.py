@@ -11,15 +11,19 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from edgekit.compress import apply, distill, evaluate  # noqa: E402
-from edgekit.compress.distill import Weights, soft_loss  # noqa: E402
+from edgekit.compress.distill import soft_loss  # noqa: E402
 from edgekit.compress.encoded import encode  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
 from edgekit.errors import BuildError  # noqa: E402
 from edgekit.models import checkpoint  # noqa: E402
-from edgekit.spec.recipe import Distill, Finetune, Step, Vocabulary  # noqa: E402
+from edgekit.spec.distill import Distill  # noqa: E402
+from edgekit.spec.recipe import Step  # noqa: E402
+from edgekit.spec.steps import Finetune, Vocabulary  # noqa: E402
+from edgekit.spec.training import Learning, Losses  # noqa: E402
 
 pytestmark = pytest.mark.torch
 LENGTHS = (16, 24)
+HARD, SOFT, BOTH = (Learning(losses=Losses(*weights)) for weights in ((0.3, 0.0), (0.0, 1.0), (0.3, 1.0)))
 
 
 @pytest.mark.parametrize(("label", "logits", "hidden"), [(0.3, 1.0, 0.0), (0.0, 1.0, 0.5), (0.0, 0.0, 1.0)])
@@ -27,7 +31,7 @@ def test_the_loss_falls(
     teacher: Path, samples: Samples, tmp_path: Path, label: float, logits: float, hidden: float
 ) -> None:
     options = Distill(
-        layers=(1,), epochs=5, learning_rate=2e-3, batch=8, label=label, logits=logits, hidden=hidden, patience=5
+        layers=(1,), epochs=5, learning_rate=2e-3, batch=8, losses=Losses(label, logits, hidden), patience=5
     )
     done = apply(Step(distill=options), teacher, teacher, samples, tmp_path / "out", lengths=LENGTHS, seed=7)
     assert done.losses[-1] < 0.7 * done.losses[0]
@@ -48,7 +52,7 @@ def test_the_student_starts_as_the_teachers_layers(teacher: Path) -> None:
 
 def test_equal_logits_leave_only_the_labels_loss() -> None:
     logits, labels = torch.randn(5, 3), torch.tensor([0, 1, 2, 0, 1])
-    both = soft_loss(logits, logits, labels, Weights(0.3, 1.0, 0.0, 2.0))
+    both = soft_loss(logits, logits, labels, BOTH)
     torch.testing.assert_close(both, 0.3 * torch.nn.functional.cross_entropy(logits, labels))
 
 
@@ -58,7 +62,7 @@ def test_the_logits_gradient_does_not_depend_on_the_temperature_in_size() -> Non
     sizes = []
     for heat in (4.0, 40.0):
         logits = torch.zeros(1, 3, requires_grad=True)
-        soft_loss(logits, answer, labels, Weights(0.0, 1.0, 0.0, heat)).backward()
+        soft_loss(logits, answer, labels, Learning(losses=Losses(label=0.0, logits=1.0), temperature=heat)).backward()
         assert logits.grad is not None
         sizes.append(logits.grad.norm().item())
     assert sizes[0] == pytest.approx(sizes[1], rel=0.05)
@@ -77,7 +81,7 @@ def test_each_layer_stands_in_for_those_up_to_the_next(teacher: Path) -> None:
 def test_hidden_states_of_other_tokens_are_refused(teacher: Path, samples: Samples, tmp_path: Path) -> None:
     trimmed = tmp_path / "trimmed"
     apply(Step(vocabulary=Vocabulary(min_count=20)), teacher, teacher, samples, trimmed, lengths=LENGTHS, seed=7)
-    step = Step(distill=Distill(layers=(0,), hidden=0.1))
+    step = Step(distill=Distill(layers=(0,), losses=Losses(hidden=0.1)))
     with pytest.raises(BuildError, match="min_count"):
         apply(step, trimmed, teacher, samples, tmp_path / "out", lengths=LENGTHS, seed=7)
 
@@ -85,7 +89,7 @@ def test_hidden_states_of_other_tokens_are_refused(teacher: Path, samples: Sampl
 def test_a_trimmed_student_learns_hidden_states(teacher: Path, samples: Samples, tmp_path: Path) -> None:
     trimmed = tmp_path / "trimmed"
     apply(Step(vocabulary=Vocabulary()), teacher, teacher, samples, trimmed, lengths=LENGTHS, seed=7)
-    step = Step(distill=Distill(layers=(0, 1), hidden=1.0, label=0.0, learning_rate=1e-8, epochs=1))
+    step = Step(distill=Distill(layers=(0, 1), losses=Losses(hidden=1.0, label=0.0), learning_rate=1e-8, epochs=1))
     done = apply(step, trimmed, teacher, samples, tmp_path / "out", lengths=LENGTHS, seed=7)
     # all layers, same weights: only dropout is between student and teacher, so the tokens must be matched
     shuffled = checkpoint.load(trimmed)
@@ -113,7 +117,7 @@ def test_a_checkpoint_of_other_labels_is_not_finetuned(tiny_bert: Path, samples:
 def test_a_resumed_step_does_not_ask_the_teacher_again(
     teacher: Path, samples: Samples, tmp_path: Path, stop_at: Callable[[int], Any]
 ) -> None:
-    step = Step(distill=Distill(layers=(0,), epochs=2, batch=8, hidden=0.0))
+    step = Step(distill=Distill(layers=(0,), epochs=2, batch=8))
     heard: list[str] = []
 
     def run(report: Any) -> None:
@@ -145,18 +149,23 @@ def test_a_resumed_step_does_not_ask_the_teacher_again(
 def test_texts_without_labels_have_no_label_loss() -> None:
     logits, answer = torch.randn(4, 3), torch.randn(4, 3)
     labels = torch.tensor([0, distill.UNLABELED, 2, distill.UNLABELED])
-    mixed = soft_loss(logits, answer, labels, Weights(0.3, 0.0, 0.0, 2.0))
-    alone = soft_loss(logits[::2], answer[::2], labels[::2], Weights(0.3, 0.0, 0.0, 2.0))
+    mixed = soft_loss(logits, answer, labels, HARD)
+    alone = soft_loss(logits[::2], answer[::2], labels[::2], HARD)
     torch.testing.assert_close(mixed, alone / 2)
-    none = soft_loss(logits, answer, torch.full((4,), distill.UNLABELED), Weights(0.3, 1.0, 0.0, 2.0))
-    torch.testing.assert_close(none, soft_loss(logits, answer, labels, Weights(0.0, 1.0, 0.0, 2.0)))
+    none = soft_loss(
+        logits,
+        answer,
+        torch.full((4,), distill.UNLABELED),
+        BOTH,
+    )
+    torch.testing.assert_close(none, soft_loss(logits, answer, labels, SOFT))
 
 
 def test_a_student_learns_the_teachers_answers_on_texts_without_labels(
     teacher: Path, samples: Samples, tmp_path: Path
 ) -> None:
     """With hardly a labelled text, those without labels must be what brings student and teacher together."""
-    step = Step(distill=Distill(layers=(1,), epochs=6, learning_rate=2e-3, batch=8, hidden=0.0, patience=6))
+    step = Step(distill=Distill(layers=(1,), epochs=6, learning_rate=2e-3, batch=8, patience=6))
     few = replace(samples, train=samples.train[:3])
     more = replace(few, unlabeled=[one.text for one in samples.train[3:]])
     agreement = {}

@@ -28,5 +28,6 @@ def test_importing_it_loads_no_torch() -> None:
 )
 def test_without_torch_it_names_the_extra(call: str) -> None:
     code = "import sys; sys.modules['torch'] = None\n"
-    code += "from pathlib import Path\nfrom edgekit import compress\nfrom edgekit.spec.recipe import Finetune, Step\n"
+    code += "from pathlib import Path\nfrom edgekit import compress\n"
+    code += "from edgekit.spec.recipe import Step\nfrom edgekit.spec.steps import Finetune\n"
     assert "pip install 'edgekit[host]'" in run(code + call)

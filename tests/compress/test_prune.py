@@ -13,7 +13,8 @@ from edgekit.data.samples import Samples  # noqa: E402
 from edgekit.errors import BuildError  # noqa: E402
 from edgekit.models import checkpoint  # noqa: E402
 from edgekit.models.structure import Layer  # noqa: E402
-from edgekit.spec.recipe import Prune, Step  # noqa: E402
+from edgekit.spec.prune import Prune  # noqa: E402
+from edgekit.spec.recipe import Step  # noqa: E402
 
 pytestmark = pytest.mark.torch
 LENGTHS = (16, 24)
@@ -85,7 +86,7 @@ def test_a_useless_part_goes_first(teacher: Path, samples: Samples) -> None:
 
 
 def test_layers_go_whole(teacher: Path, samples: Samples, tmp_path: Path) -> None:
-    options = Prune(layers=1, heads=2, ffn=32, recover_epochs=0, samples=32)
+    options = Prune(layers=1, heads=2, ffn=32, epochs=0, samples=32)
     done = apply(Step(prune=options), teacher, teacher, samples, tmp_path / "out", lengths=LENGTHS, seed=7)
     structure = checkpoint.read_structure(tmp_path / "out")
     assert structure.layers == (Layer(2, 32),)
@@ -95,8 +96,8 @@ def test_layers_go_whole(teacher: Path, samples: Samples, tmp_path: Path) -> Non
 
 
 def test_recovery_brings_accuracy_back(teacher: Path, samples: Samples, tmp_path: Path) -> None:
-    raw = Prune(heads=1, ffn=8, recover_epochs=0, samples=32)
-    recovered = Prune(heads=1, ffn=8, recover_epochs=4, learning_rate=2e-3, batch=8, samples=32)
+    raw = Prune(heads=1, ffn=8, epochs=0, samples=32)
+    recovered = Prune(heads=1, ffn=8, epochs=4, learning_rate=2e-3, batch=8, samples=32)
     before, after = (
         apply(Step(prune=one), teacher, teacher, samples, tmp_path / "out", lengths=LENGTHS, seed=7)
         for one in (raw, recovered)

@@ -17,7 +17,10 @@ from edgekit.compress import accuracy, apply, training  # noqa: E402
 from edgekit.compress.encoded import Encoded, batch, in_order, shuffled  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
 from edgekit.errors import BuildError  # noqa: E402
-from edgekit.spec.recipe import Distill, Finetune, Step  # noqa: E402
+from edgekit.spec.distill import Distill  # noqa: E402
+from edgekit.spec.recipe import Step  # noqa: E402
+from edgekit.spec.steps import Finetune  # noqa: E402
+from edgekit.spec.training import Training  # noqa: E402
 
 pytestmark = pytest.mark.torch
 LENGTHS = (16, 24)
@@ -83,7 +86,7 @@ def test_divergence_keeps_the_last_good_state(tiny_bert: Path, samples: Samples,
 
     linear = _Answers()
     data = Encoded([[1, 2, 3]] * 96, [0, 1] * 48, 0)
-    plan = training.Plan(3, 1e-3, 8, 0.1, 0.0, 3)
+    plan = Training(epochs=3, learning_rate=1e-3, batch=8, weight_decay=0.0)
     with pytest.raises(BuildError, match="epoch 3, step 6") as caught:
         training.train(linear, plan, data, data, loss, work=out, identity="x", seed=1)
     assert "learning_rate" in str(caught.value)

@@ -18,7 +18,8 @@ from edgekit.compress.encoded import encode  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
 from edgekit.errors import BuildError  # noqa: E402
 from edgekit.models import checkpoint  # noqa: E402
-from edgekit.spec.recipe import Step, Vocabulary  # noqa: E402
+from edgekit.spec.recipe import Step  # noqa: E402
+from edgekit.spec.steps import Vocabulary  # noqa: E402
 
 pytestmark = pytest.mark.torch
 LENGTHS = (16, 24)

@@ -9,7 +9,7 @@ from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
 from edgekit.convert.calibrate import Histogram, fidelity, find, minmax, mse, percentile  # noqa: E402
-from edgekit.spec.recipe import Calibration  # noqa: E402
+from edgekit.spec.quantize import Calibration  # noqa: E402
 
 pytestmark = pytest.mark.torch
 

@@ -15,7 +15,7 @@ from edgekit import convert
 from edgekit.convert import parity, torchscript
 from edgekit.convert.tokens import padded
 from edgekit.data.samples import Samples
-from edgekit.spec.recipe import Calibration
+from edgekit.spec.quantize import Calibration
 
 pytestmark = pytest.mark.torch
 LENGTHS = (8, 16)
@@ -70,7 +70,7 @@ def test_bytes_depend_neither_on_the_process_nor_on_what_it_traced_before(
     here = made(tiny_checkpoint, words, tmp_path / "here.ptl", "w8_a32_dynamic")
     code = (
         "from pathlib import Path; from edgekit.convert import torchscript; from edgekit.convert.job import Job;"
-        "from edgekit.spec.recipe import Calibration;"
+        "from edgekit.spec.quantize import Calibration;"
         f"torchscript.write(Job(Path({str(tiny_checkpoint)!r}), 'w8_a32_dynamic', (8, 16), (), Calibration(),"
         f" Path({str(tmp_path / 'there.ptl')!r})))"
     )

@@ -15,7 +15,7 @@ from edgekit.convert import flatbuffer, module, parity, quantize, tflite
 from edgekit.convert.tokens import padded
 from edgekit.data.samples import Samples
 from edgekit.errors import BuildError
-from edgekit.spec.recipe import Calibration
+from edgekit.spec.quantize import Calibration
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 LENGTHS = (8, 16)

@@ -7,7 +7,7 @@ import pytest
 
 from edgekit.data import hub, samples
 from edgekit.errors import DataError
-from edgekit.spec.recipe import DataSpec, Unlabeled
+from edgekit.spec.data import DataSpec, Unlabeled
 
 datasets = pytest.importorskip("datasets")
 pytestmark = pytest.mark.torch

@@ -9,7 +9,7 @@ import pytest
 from edgekit.data import samples
 from edgekit.data.lengths import summarise
 from edgekit.errors import DataError
-from edgekit.spec.recipe import DataSpec
+from edgekit.spec.data import DataSpec
 
 ROWS = [{"text": f"{label} number {number}", "label": label} for label in "abc" for number in range(20)]
 SPEC = DataSpec("jsonl", files=("mine.jsonl",), test=9, validation=6)

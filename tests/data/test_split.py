@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from edgekit.data.split import split
 from edgekit.errors import DataError
-from edgekit.spec.recipe import DataSpec
+from edgekit.spec.data import DataSpec
 
 
 def spec(test: int = 10, validation: int = 5, train: int = 0) -> DataSpec:

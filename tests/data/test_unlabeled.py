@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from edgekit.data import samples
 from edgekit.data.unlabeled import draw
 from edgekit.errors import DataError
-from edgekit.spec.recipe import DataSpec, Unlabeled
+from edgekit.spec.data import DataSpec, Unlabeled
 
 ROWS = [{"text": f"{label} number {number}", "label": label} for label in "abc" for number in range(20)]
 

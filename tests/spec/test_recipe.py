@@ -5,7 +5,12 @@ from __future__ import annotations
 import pytest
 
 from edgekit.errors import SpecError
-from edgekit.spec.recipe import Convert, DataSpec, Distill, Finetune, ModelSpec, Recipe, Step, Unlabeled
+from edgekit.spec.data import DataSpec, Unlabeled
+from edgekit.spec.distill import Distill
+from edgekit.spec.quantize import Convert
+from edgekit.spec.recipe import ModelSpec, Recipe, Step
+from edgekit.spec.steps import Finetune
+from edgekit.spec.training import Losses
 
 DATA = DataSpec("jsonl", files=("a.jsonl",), unlabeled=Unlabeled("text", files=("more.txt",)))
 
@@ -27,14 +32,14 @@ def test_a_scheme_one_of_the_formats_holds_is_enough() -> None:
 
 
 def test_texts_without_labels_need_a_step_that_learns_from_logits() -> None:
-    distill = Distill(layers=(0,), hidden=0.0)
+    distill = Distill(layers=(0,))
     assert recipe(Step(distill=distill)).data.unlabeled
-    for steps in ((), (Step(finetune=Finetune()),), (Step(distill=Distill(layers=(0,), logits=0.0, hidden=0.0)),)):
+    for steps in ((), (Step(finetune=Finetune()),), (Step(distill=Distill(layers=(0,), losses=Losses(logits=0.0))),)):
         with pytest.raises(SpecError, match="teach through a teacher's logits") as caught:
             recipe(*steps)
         assert caught.value.where == "$.data.unlabeled"
     with pytest.raises(SpecError, match="logits only"):
-        recipe(Step(distill=Distill(layers=(0,), hidden=0.1)))
+        recipe(Step(distill=Distill(layers=(0,), losses=Losses(hidden=0.1))))
 
 
 def test_texts_without_labels_need_a_source() -> None:
