@@ -6,8 +6,26 @@ import json
 from pathlib import Path
 
 import pytest
+import tiny_models
 
+FAMILIES = ("albert", "bert", "distilbert", "gpt2", "roberta", "transformer-xl")
 WORDS = ("cat", "dog", "sun", "rain", "run", "##s", "##ny", "never", "used", "##word")
+
+
+@pytest.fixture(scope="session")
+def tiny_models_of(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A plain Hugging Face folder of each family, see :mod:`tiny_models`."""
+    pytest.importorskip("transformers")
+    folders = {family: tmp_path_factory.mktemp("tiny") / family for family in FAMILIES}
+    for family, folder in folders.items():
+        tiny_models.write(family, folder)
+    return folders
+
+
+@pytest.fixture(params=FAMILIES)
+def tiny_family(request: pytest.FixtureRequest, tiny_models_of: dict[str, Path]) -> Path:
+    """Each family's folder in turn; its name is the family's."""
+    return tiny_models_of[request.param]
 
 
 @pytest.fixture(scope="session")

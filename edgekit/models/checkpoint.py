@@ -10,20 +10,23 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from edgekit.errors import BuildError, MissingExtra, SpecError
-from edgekit.models import families
+from edgekit.models import families, parts
+from edgekit.models import grid as grids
 from edgekit.models.families import Family
+from edgekit.models.grid import Grid
 from edgekit.models.structure import FILE, Layer, Structure
 from edgekit.spec import codec
 
 try:
     import torch
     import transformers
+    from optimum.utils import NormalizedConfigManager
     from safetensors import SafetensorError
     from safetensors.torch import load_file, save_file
     from torch import nn
@@ -38,33 +41,39 @@ TOKENIZER = "tokenizer.json"
 @dataclass
 class Checkpoint:
     """A loaded folder. ``module`` maps ``input_ids`` and ``attention_mask`` [batch, length] to logits [batch, classes],
-    in float32 and evaluation mode; ``tokenizer`` is the text of tokenizer.json."""
+    in float32 and evaluation mode; ``tokenizer`` is the text of tokenizer.json. ``grid`` is what quantization-aware
+    training left; it is not saved once the weights it belongs to have changed."""
 
     module: Any
     family: Family
     labels: tuple[str, ...]
     teacher_layers: tuple[int, ...]
     tokenizer: str
+    grid: Grid | None = None
 
     @property
     def structure(self) -> Structure:
         """The module's structure, as it is now."""
-        size = self.family.head_size(self.module)
-        layers = list(self.family.layers(self.module))
+        found = parts.describe(self.module, self.family)
         return Structure(
             family=self.family.name,
             labels=self.labels,
             layers=tuple(
                 Layer(
-                    heads=self.family.attention(one).query.out_features // size,
-                    ffn=self.family.feed_forward(one).up.out_features,
+                    heads=self.family.attention(layer).query.out_features // self.family.head_size(self.module),
+                    ffn=self.family.feed_forward(layer).up.out_features,
+                    weights=weights,
                 )
-                for one in layers
+                for layer, weights in zip(self.family.layers(self.module), found.weights, strict=True)
             ),
-            head_size=size,
-            hidden=self.module.config.hidden_size,
+            head_size=self.family.head_size(self.module),
+            hidden=_sizes(self.module.config).hidden_size,
             vocabulary=self.family.word_embedding(self.module).num_embeddings,
             teacher_layers=self.teacher_layers,
+            factors=found.factors,
+            hashing=found.hashing,
+            codebooks=found.codebooks,
+            pooled=_pooled(self.module, self.family),
         )
 
     @property
@@ -89,7 +98,7 @@ def load(folder: Path, labels: Sequence[str] = ()) -> Checkpoint:
     try:
         tokenizer = (folder / TOKENIZER).read_text("utf-8")
         if (folder / FILE).is_file():
-            return _load_structured(folder, tokenizer, tuple(labels))
+            return _on_grid(_load_structured(folder, tokenizer, tuple(labels)), folder)
         return _load_plain(folder, tokenizer, tuple(labels))
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
@@ -112,11 +121,14 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
     temporary = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
-    weights = {name: one.detach().contiguous() for name, one in checkpoint.module.state_dict().items()}
+    weights = checkpoint.family.stored(_once(checkpoint.module.state_dict()))
+    weights = {name: one.detach().contiguous() for name, one in weights.items()}
     save_file(weights, temporary / WEIGHTS, metadata={"format": "pt"})
     (temporary / CONFIG).write_text(_config_text(checkpoint, structure), "utf-8")
     (temporary / TOKENIZER).write_text(_unpadded(checkpoint.tokenizer), "utf-8")
     (temporary / FILE).write_text(json.dumps(codec.encode(structure), indent=1, ensure_ascii=False) + "\n", "utf-8")
+    if checkpoint.grid is not None and checkpoint.grid.fits(checkpoint.module):
+        grids.write(checkpoint.grid, temporary)
     shutil.rmtree(folder, ignore_errors=True)
     temporary.rename(folder)
 
@@ -130,9 +142,10 @@ def fingerprint(checkpoint: Checkpoint) -> str:
     return digest.hexdigest()
 
 
-def shape(family: Family, module: Any, layers: Sequence[Layer]) -> None:
-    """Give the layers of ``module`` their heads and widths, in place; the new weights are uninitialized."""
-    size = family.head_size(module)
+def shape(family: Family, module: Any, layers: Sequence[Layer], head_size: int | None = None) -> None:
+    """Give the layers of ``module`` their heads (of ``head_size``, else the size they have) and widths, in place; the
+    new weights are uninitialized."""
+    size = head_size or family.head_size(module)
     for layer, wanted in zip(family.layers(module), layers, strict=True):
         attention, feed_forward = family.attention(layer), family.feed_forward(layer)
         for one in (attention.query, attention.key, attention.value):
@@ -140,7 +153,7 @@ def shape(family: Family, module: Any, layers: Sequence[Layer]) -> None:
         resize(attention.output, columns=wanted.heads * size)
         resize(feed_forward.up, rows=wanted.ffn)
         resize(feed_forward.down, columns=wanted.ffn)
-        family.set_heads(layer, wanted.heads)
+        family.set_heads(layer, wanted.heads, size)
 
 
 def resize(linear: nn.Linear, rows: int | None = None, columns: int | None = None) -> None:
@@ -162,10 +175,54 @@ def _load_structured(folder: Path, tokenizer: str, labels: tuple[str, ...]) -> C
         )
     family = families.of(structure.family)
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    heads = _sizes(config).num_attention_heads
+    # transformers wants heads that divide the hidden width; how many there are, and of which size, ``shape`` says
+    config.num_attention_heads = 1
     module = transformers.AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
-    shape(family, module, structure.layers)
-    module.load_state_dict(load_file(folder / WEIGHTS))
+    module.config.num_attention_heads = heads
+    family.prepare(module)
+    shape(family, module, structure.layers, structure.head_size)
+    head = family.head(module)
+    if structure.pooled is not None and head.dense is not None:
+        resize(head.dense, rows=structure.pooled)
+        resize(head.classifier, columns=structure.pooled)
+    parts.rebuild(module, family, structure)
+    _fill(module, family.restored(load_file(folder / WEIGHTS)))
     return Checkpoint(module.eval(), family, structure.labels, structure.teacher_layers, tokenizer)
+
+
+def _pooled(module: Any, family: Family) -> int | None:
+    """The width between the classifier's two projections, where it is not the hidden width."""
+    dense = family.head(module).dense
+    if dense is None or dense.out_features == _sizes(module.config).hidden_size:
+        return None
+    return int(dense.out_features)
+
+
+def _on_grid(checkpoint: Checkpoint, folder: Path) -> Checkpoint:
+    """With the grid in the folder, if there is one. Raises BuildError where it belongs to other weights."""
+    checkpoint.grid = grids.read(folder)
+    if checkpoint.grid is not None and not checkpoint.grid.fits(checkpoint.module):
+        raise BuildError(
+            "its ranges were learned with other weights",
+            where=str(folder / grids.FILE),
+            remedy="delete the file: conversion then calibrates",
+        )
+    return checkpoint
+
+
+def _once(state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """The weights under their first names only: those of a layer that stands in the stack again are left out."""
+    first: dict[tuple[int, torch.Size], str] = {}
+    return {name: one for name, one in state.items() if first.setdefault((one.data_ptr(), one.shape), name) == name}
+
+
+def _fill(module: Any, state: Mapping[str, torch.Tensor]) -> None:
+    """Load the weights of a file, each once. Raises RuntimeError where one is missing, left over or of other shape."""
+    module.load_state_dict({**module.state_dict(), **state})
+    missing = set(_once(module.state_dict())) - set(state)
+    if missing:
+        raise RuntimeError(f"the weight {min(missing)} is missing")
 
 
 def _load_plain(folder: Path, tokenizer: str, labels: tuple[str, ...]) -> Checkpoint:
@@ -196,15 +253,24 @@ def _load_plain(folder: Path, tokenizer: str, labels: tuple[str, ...]) -> Checkp
     for one in module.parameters():
         # out of the mapped file: unaligned memory takes other kernels, whose sums differ in the last bit
         one.data = one.data.clone()
-    return Checkpoint(module.eval(), family, labels or own, tuple(range(config.num_hidden_layers)), tokenizer)
+    family.prepare(module)
+    teacher_layers = tuple(range(len(family.layers(module))))
+    return Checkpoint(module.eval(), family, labels or own, teacher_layers, tokenizer)
+
+
+def _sizes(config: Any) -> Any:
+    """The sizes in a config, under one name for every family (Optimum's normalized configs)."""
+    return NormalizedConfigManager.get_normalized_config_class(config.model_type)(config)
 
 
 def _config_text(checkpoint: Checkpoint, structure: Structure) -> str:
     config = checkpoint.module.config
-    widths = {one.ffn for one in structure.layers}
+    # so that a checkpoint of even widths and whole heads loads as a plain Hugging Face folder, too
+    widths, heads = {one.ffn for one in structure.layers}, {one.heads for one in structure.layers}
     if len(widths) == 1:
-        # so that a checkpoint of even width and whole heads loads as a plain Hugging Face folder, too
-        config.intermediate_size = widths.pop()
+        setattr(config, checkpoint.family.feed_forward_width, widths.pop())
+    if heads == {structure.hidden // structure.head_size}:
+        config.num_attention_heads = heads.pop()
     values = config.to_dict()
     for key in ("_name_or_path", "transformers_version"):
         values.pop(key, None)

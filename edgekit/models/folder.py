@@ -13,6 +13,8 @@ from edgekit.errors import BuildError
 UNKNOWN = "unknown: see the model's source"
 #: Names of a classifier's weights begin so, in every family of transformers.
 CLASSIFIER = ("classifier.", "score.")
+#: Families whose first token has the position behind the padding token's number.
+COUNTED_FROM_PADDING = ("roberta",)
 
 
 def labels(folder: Path) -> tuple[str, ...]:
@@ -35,8 +37,13 @@ def labels(folder: Path) -> tuple[str, ...]:
 
 def positions(folder: Path) -> int | None:
     """How many tokens it has positions for; ``None`` where config.json does not say."""
-    found = _json(folder / "config.json").get("max_position_embeddings")
-    return found if isinstance(found, int) else None
+    config = _json(folder / "config.json")
+    found = config.get("max_position_embeddings", config.get("n_positions"))
+    if not isinstance(found, int):
+        return None
+    if config.get("model_type") in COUNTED_FROM_PADDING:
+        return found - int(config.get("pad_token_id", 1)) - 1
+    return found
 
 
 def licence(folder: Path) -> str:

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from edgekit.errors import SpecError
 
 SCHEMA = 1
 FILE = "edgekit.json"
+#: In the dotted names of all families: the number of a layer, its attention, its keys and values, the word embedding.
+_NUMBER = re.compile(r"\.(\d+)\.")
+_ATTENTION = re.compile(r"\.(attention|attn)\.")
+_STATES = re.compile(r"\.(key|value|k_lin|v_lin)$")
+_EMBEDDINGS = (".word_embeddings", ".wte")
+#: Families whose scores have a product of queries with distances in them.
+_BY_DISTANCE = ("transformer-xl",)
 
 
 @dataclass(frozen=True)
@@ -47,8 +55,9 @@ class Codebook:
 
 @dataclass(frozen=True)
 class Structure:
-    """``edgekit.json`` beside the weights. ``head_size`` in elements, ``vocabulary`` in tokens. ``teacher_layers`` says
-    for each layer which one of the original model it was copied from."""
+    """``edgekit.json`` beside the weights. ``head_size`` in elements, ``vocabulary`` in tokens; the ``hidden`` width
+    need not be heads × head size. ``teacher_layers`` says for each layer which one of the original model it was copied
+    from. ``pooled`` is the width between the classifier's two projections, where it is not the hidden width."""
 
     family: str
     labels: tuple[str, ...]
@@ -60,6 +69,7 @@ class Structure:
     factors: tuple[Factor, ...] = ()
     hashing: Hashing | None = None
     codebooks: tuple[Codebook, ...] = ()
+    pooled: int | None = None
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -71,9 +81,28 @@ class Structure:
             )
 
     def macs(self, length: int) -> int:
-        """Multiply-accumulates of the encoder for one text of ``length`` tokens."""
-        total = 0
-        for layer in self.layers:
-            width = layer.heads * self.head_size
-            total += length * (4 * self.hidden * width + 2 * self.hidden * layer.ffn) + 2 * length * length * width
+        """Multiply-accumulates of the exported layers for one text of ``length`` tokens, and of a factored embedding.
+
+        The classifier reads one token, so the last layer computes one, and applies the projections of keys and values
+        once for each head (:mod:`edgekit.convert.module`). The classifier itself, and ALBERT's own embedding
+        projection, are not counted.
+        """
+        total = sum(length * one.rank * self.hidden for one in self.factors if one.name.endswith(_EMBEDDINGS))
+        for number, layer in enumerate(self.layers):
+            last, width = number == len(self.layers) - 1, layer.heads * self.head_size
+            product = 4 * self.hidden * width + 2 * self.hidden * layer.ffn
+            for factor in self._factors(number if layer.weights is None else layer.weights):
+                if not (last and _STATES.search(factor.name)):
+                    wide = width if _ATTENTION.search(factor.name) else layer.ffn
+                    product += factor.rank * (self.hidden + wide) - self.hidden * wide
+            if last:
+                total += product + 2 * layer.heads * length * self.hidden
+                if self.family in _BY_DISTANCE:
+                    # of one query with every distance, and each score to its place
+                    total += length * width + layer.heads * length * length
+            else:
+                total += length * product + (3 if self.family in _BY_DISTANCE else 2) * length * length * width
         return total
+
+    def _factors(self, layer: int) -> list[Factor]:
+        return [one for one in self.factors if (found := _NUMBER.search(one.name)) and int(found[1]) == layer]

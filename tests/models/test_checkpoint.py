@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,8 +11,8 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from edgekit.errors import BuildError  # noqa: E402
-from edgekit.models import checkpoint, families  # noqa: E402
-from edgekit.models.structure import Layer, Structure  # noqa: E402
+from edgekit.models import checkpoint  # noqa: E402
+from edgekit.models.structure import Factor, Layer, Structure  # noqa: E402
 
 pytestmark = pytest.mark.torch
 IDS = torch.tensor([[3, 58, 59, 4], [3, 60, 4, 0]])
@@ -85,10 +86,29 @@ def test_the_tokenizer_is_saved_without_padding(tiny_bert: Path, tmp_path: Path)
 
 
 def test_macs_count_what_the_layers_do() -> None:
-    structure = Structure("bert", ("a",), (Layer(12, 1536),) * 6, 32, 384, 30522, tuple(range(6)))
-    hidden, ffn, length = 384, 1536, 16
-    per_layer = (4 * hidden**2 + 2 * hidden * ffn) * length + 2 * length**2 * hidden
-    assert structure.macs(length) == 6 * per_layer
+    """Each product of the exported graph, one by one."""
+    structure = Structure("bert", ("a",), (Layer(12, 1536), Layer(4, 256)), 32, 320, 30522, (0, 5))
+    length, hidden = 16, 320
+    first = length * (4 * hidden * 12 * 32 + 2 * hidden * 1536) + 2 * length * length * 12 * 32
+    query, keys, values, output = (hidden * 4 * 32,) * 4
+    scores, means = 4 * length * hidden, 4 * length * hidden
+    last = query + keys + scores + means + values + output + 2 * hidden * 256
+    assert structure.macs(length) == first + last
+
+
+def test_macs_count_factors() -> None:
+    layers = (Layer(12, 1536), Layer(12, 1536, weights=0), Layer(12, 1536))
+    plain = Structure("bert", ("a",), layers, 32, 384, 30522, (0, 1, 2))
+    factors = (
+        Factor("bert.embeddings.word_embeddings", 64),
+        Factor("bert.encoder.layer.0.intermediate.dense", 128),
+        Factor("bert.encoder.layer.2.attention.output.dense", 96),
+        Factor("bert.encoder.layer.2.attention.self.key", 96),
+        Factor("bert.pooler.dense", 96),
+    )
+    # the keys of the last layer are not written out: their projection is applied whole
+    gain = 2 * 10 * (384 * 1536 - 128 * (384 + 1536)) + (384 * 384 - 96 * 2 * 384)
+    assert plain.macs(10) - replace(plain, factors=factors).macs(10) == gain - 10 * 64 * 384
 
 
 def test_other_labels_are_refused(tiny_bert: Path, tmp_path: Path) -> None:
@@ -119,9 +139,3 @@ def test_a_structure_that_does_not_fit_the_weights_is_refused(tiny_bert: Path, t
     file.write_text(file.read_text().replace('"ffn": 64', '"ffn": 56', 1))
     with pytest.raises(BuildError, match="cannot be loaded"):
         checkpoint.load(tmp_path / "out")
-
-
-def test_an_unknown_family_lists_the_known() -> None:
-    with pytest.raises(BuildError, match="bert") as caught:
-        families.of("mamba")
-    assert caught.value.given == "mamba"
