@@ -82,7 +82,7 @@ BAD = [
     ("epochs: 2", "epochs: true", 8, "$.compress[0].finetune.epochs", "True (true or false)", "a whole number", None),
     ("epochs: 2", "epochs: 0", 8, "$.compress[0].finetune.epochs: too small", "0", "1 or more", None),
     ("1e-4", "7.0", 8, "$.compress[0].finetune.learning_rate: out of range", "7.0", "1e-08 to 1.0", None),
-    ("- prune:", "- prun:", 9, "$.compress[1].prun: unknown key", "prun", "distill, finetune, prune", "'prune'"),
+    ("- prune:", "- prun:", 9, "$.compress[1].prun: unknown key", "prun", "hash, prune, qat", "'prune'"),
     ("{ffn: 768}", "", 9, "$.compress[1].prune: expected a mapping", "nothing", "a mapping", "write {}"),
     ("{ffn: 768}", "{ffn: 10}", 9, "$.compress[1].prune.ffn: widths are multiples of 8", "10", None, None),
     ("- prune: {ffn: 768}", "- {}", 9, "$.compress[1]: a step is exactly one", "none", "finetune, vocabulary", None),

@@ -16,6 +16,7 @@ from edgekit.data.samples import Sample, Samples
 from edgekit.errors import MissingExtra
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Step
+from edgekit.spec.training import Training
 
 __all__ = ["StepReport", "accuracy", "apply"]
 
@@ -29,6 +30,7 @@ def apply(
     *,
     lengths: Sequence[int],
     seed: int,
+    teachers: Sequence[Path] = (),
     report: Report = quiet,
 ) -> StepReport:
     """Run one step on the folder ``checkpoint`` and write the folder ``out``, whole or not at all.
@@ -38,12 +40,13 @@ def apply(
 
     Args:
         teacher: the fine-tuned model that ``distill`` and ``prune`` learn from; ``None`` takes ``checkpoint`` itself.
+        teachers: more teachers, checkpoint folders, whose logits ``distill`` averages with the teacher's.
         lengths: the length buckets in tokens; texts are cut at the last one.
 
     Raises BuildError where the step cannot be applied to this model, or training diverges.
     """
     try:
-        from edgekit.compress import distill, finetune, prune, vocabulary
+        from edgekit.compress import cluster, distill, factor, finetune, hashing, prune, qat, share, vocabulary
         from edgekit.compress.training import settled
     except ImportError as error:
         raise MissingExtra(error.name or "torch", "host") from error
@@ -53,10 +56,18 @@ def apply(
         "vocabulary": vocabulary.run,
         "distill": distill.run,
         "prune": prune.run,
+        "share": share.run,
+        "factor": factor.run,
+        "cluster": cluster.run,
+        "hash": hashing.run,
+        "qat": qat.run,
     }
-    task = Task(checkpoint, teacher or checkpoint, samples, out, tuple(lengths), seed, report)
+    options = getattr(step, step.kind)
+    if isinstance(options, Training) and options.seed is not None:
+        seed = options.seed
+    task = Task(checkpoint, teacher or checkpoint, samples, out, tuple(lengths), seed, report, tuple(teachers))
     with settled(seed):
-        done = runs[step.kind](getattr(step, step.kind), task)
+        done = runs[step.kind](options, task)
     shutil.rmtree(task.work, ignore_errors=True)
     return done
 

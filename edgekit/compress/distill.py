@@ -1,26 +1,30 @@
-"""A student made of chosen teacher layers learns the teacher's logits and hidden states.
+"""A student learns from its teacher: from its answers, and from what goes on inside it, by any sum of losses.
 
-Logits: Hinton et al. 2015. Hidden states: each student layer learns to hand on what the teacher's next kept layer was
-given, so that it stands in for all the teacher layers in between; the last one learns the teacher's last output.
+:func:`teach` trains any changed checkpoint from the teacher and :func:`learn` saves it as well: every step that
+recovers what a cut has cost calls one of them.
 """
 
 from __future__ import annotations
 
-import os
+import contextlib
+import math
+import random
 import time
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
-from safetensors import safe_open
-from safetensors.torch import save_file
-from torch.nn.functional import cross_entropy, kl_div, log_softmax, softmax
 
-from edgekit.compress import evaluate
-from edgekit.compress.encoded import Batch, Encoded, batch, encode
+from edgekit.compress import augment, lessons, memory, teacher
+from edgekit.compress.encoded import Batch, alike, batch, encode, in_order
+from edgekit.compress.evaluate import SIZE
+from edgekit.compress.lessons import Lessons
+from edgekit.compress.losses import UNLABELED
 from edgekit.compress.report import StepReport
+from edgekit.compress.student import TEXTS, keep_layers, start
 from edgekit.compress.task import Task
-from edgekit.compress.training import Loss, train
+from edgekit.compress.trace import MAPS, eager
+from edgekit.compress.training import Progress, StepHook, reported, train
 from edgekit.data.samples import Sample
 from edgekit.errors import BuildError
 from edgekit.models import checkpoint as checkpoints
@@ -29,140 +33,158 @@ from edgekit.spec import codec
 from edgekit.spec.distill import Distill
 from edgekit.spec.training import Learning
 
-#: The label of a text that has none.
-UNLABELED = -1
+__all__ = ["keep_layers", "learn", "run", "teach"]
 
 
 def run(options: Distill, task: Task) -> StepReport:
-    """The student keeps the layers ``options.layers`` of the task's checkpoint, its embeddings and its classifier."""
+    """The student starts from the task's checkpoint as ``options`` say, and learns from the teachers."""
     started = time.monotonic()
-    student = checkpoints.load(task.checkpoint)
-    if options.layers:
-        keep_layers(student, options.layers)
-    return learn(student, options, task, "distill", started)
+    # without a loss that needs it, a plain model's student gets a new classifier, for a finetune that comes later
+    student = checkpoints.load(task.checkpoint, () if options.losses.classify else task.samples.labels)
+    start(student, options, lambda: _some(student, task), task.lengths[-1])
+    return learn(student, options, task, "distill", started, weights=options.teacher_weights)
 
 
-def keep_layers(checkpoint: Checkpoint, kept: Sequence[int]) -> None:
-    """Leave only the layers with the indices ``kept``, in place. Raises BuildError for a layer the model lacks."""
-    layers = list(checkpoint.family.layers(checkpoint.module))
-    beyond = [one for one in kept if not 0 <= one < len(layers)]
-    if beyond:
-        raise BuildError(
-            "the model has no such layer",
-            given=", ".join(str(one) for one in beyond),
-            allowed=f"layers 0 to {len(layers) - 1}",
-            where="$.compress distill.layers",
-            remedy="layers count from 0",
-        )
-    checkpoint.family.set_layers(checkpoint.module, [layers[one] for one in kept])
-    checkpoint.teacher_layers = tuple(checkpoint.teacher_layers[one] for one in kept)
-
-
-def learn(student: Checkpoint, options: Learning, task: Task, kind: str, started: float) -> StepReport:
-    """Train ``student`` in place from the task's teacher, and save it. Used to distill and to recover from pruning."""
-    teacher = checkpoints.load(task.teacher)
-    if teacher.labels != student.labels:
-        raise BuildError("teacher and student know different labels", given=student.labels, allowed=teacher.labels)
-    last = task.lengths[-1]
-    texts = [*task.samples.train, *(Sample(one, UNLABELED) for one in task.samples.unlabeled)]
-    data = encode(texts, student, last)
-    theirs = encode(texts, teacher, last)
-    if options.losses.hidden:
-        loss = _with_hidden(student, teacher, data, theirs, options)
-    else:
-        loss = _with_logits(student.module, _answers(teacher, theirs, task), options)
-    trained = train(
-        student.module,
-        options,
-        data,
-        encode(task.samples.validation, student, last),
-        loss,
-        work=task.work,
-        identity=codec.digest([kind, fingerprint(student), fingerprint(teacher)]),
-        seed=task.seed,
-        report=task.report,
-    )
+def learn(
+    student: Checkpoint,
+    options: Learning,
+    task: Task,
+    kind: str,
+    started: float,
+    *,
+    weights: Sequence[float] = (),
+    before_step: StepHook | None = None,
+    after_step: StepHook | None = None,
+) -> StepReport:
+    """:func:`teach` the student and save it as the step's result; every step that recovers calls this."""
+    trained = teach(student, options, task, kind, weights=weights, before_step=before_step, after_step=after_step)
     checkpoints.save(student, task.out)
-    return StepReport(
-        kind,
-        student.parameters,
-        max(trained.accuracies),
-        len(trained.losses),
-        tuple(trained.losses),
-        time.monotonic() - started,
+    return reported(kind, student.parameters, trained, started)
+
+
+def teach(
+    student: Checkpoint,
+    options: Learning,
+    task: Task,
+    kind: str,
+    *,
+    weights: Sequence[float] = (),
+    before_step: StepHook | None = None,
+    after_step: StepHook | None = None,
+    first: int = 0,
+    keep: Callable[[Path], None] | None = None,
+) -> Progress:
+    """Train ``student`` in place from the task's teachers; nothing is saved but the state to go on from.
+
+    The student is only ever asked by calling ``student.module``: parts of it may be replaced by modules that compute
+    otherwise (masks, fake quantization), as long as parameters and state keep their names while it trains.
+
+    Args:
+        weights: of the teacher and each of ``task.teachers`` in the mean of their logits; none: all the same.
+        before_step, after_step: called just before and after each step of the optimizer with its number (from 0, over
+            all epochs) and the number of all steps. Gradients are there, summed and clipped, before and after. They
+            may change parameters, gradients and registered buffers in place: those are in the state. All else they
+            know must follow from the step's number, for a resumed training starts in the middle. They must not add or
+            remove parameters, nor draw random numbers but from torch's global generator, which is in the state.
+        first: the first epoch (from 0) whose end can be the best; by then a schedule must have come to its end.
+        keep: saves the student as a folder that loads again, should training diverge; left out, as it is.
+
+    Raises BuildError where teacher and student do not fit each other or the losses, it does not fit into memory, or
+    training diverges.
+    """
+    active, last = options.losses.active, task.lengths[-1]
+    if "label" in active and student.labels != task.samples.labels:
+        raise BuildError("the student knows other labels", given=student.labels, allowed=task.samples.labels)
+    labels = student.labels if options.losses.logits else None
+    main, *others = (teacher.load(one, labels) for one in (task.teacher, *task.teachers))
+    texts = _texts(options, task)
+    theirs = encode(texts, main, last)
+    data = encode(texts, student, last)
+    memory.check(student.structure, student.parameters, options, max(len(one) for one in data.ids))
+    inside = lessons.seen_inside(options, "theirs")
+    same = _alike(texts, student, main, last) if inside else [True] * len(texts)
+    answers = embeddings = None
+    if "logits" in active and (others or not inside):
+        taught_by = [main, *others]
+        shares = weights or [1.0] * len(taught_by)
+        answers = teacher.mean_logits(taught_by, shares, texts, last, task.work, task.report)
+    if "embedding" in active:
+        embeddings = teacher.answers(main, theirs, True, task.work, task.report).embeddings
+    groups = teacher.groups(student, main) if inside else []
+    # models that are loaded draw weights: how many teachers there are is not to change what dropout drops
+    torch.manual_seed(task.seed)
+    taught = Lessons(student, main, options, theirs, torch.tensor(same), answers, embeddings, groups)
+
+    def after(step: int, steps: int) -> None:
+        if after_step is not None:
+            after_step(step, steps)
+        taught.after_step(step)
+
+    with eager(student.module, main.module) if MAPS in inside else contextlib.nullcontext():
+        return train(
+            student.module,
+            options,
+            data,
+            encode(task.samples.validation, student, last),
+            taught,
+            work=task.work,
+            identity=codec.digest(
+                [kind, fingerprint(student), *(fingerprint(one) for one in (main, *others)), list(weights)]
+            ),
+            seed=task.seed,
+            helpers=taught.helpers,
+            score=None if main.labels == task.samples.labels else _likeness(taught, task),
+            keep=keep or (lambda folder: checkpoints.save(student, folder)),
+            before_step=before_step,
+            after_step=after,
+            first=first,
+            report=task.report,
+        )
+
+
+def _texts(options: Learning, task: Task) -> list[Sample]:
+    """What is learned on: the training texts, those without labels, and changed copies of the first, none of which
+    happens to be a text that is held out."""
+    train, others = [one.text for one in task.samples.train], task.samples.unlabeled
+    held = {one.text.lower() for one in (*task.samples.validation, *task.samples.test)}
+    made = [one for one in augment.copies(train, options.augment, task.seed, others) if one.lower() not in held]
+    return [*task.samples.train, *(Sample(one, UNLABELED) for one in (*others, *made))]
+
+
+def _alike(texts: Sequence[Sample], student: Checkpoint, main: Checkpoint, length: int) -> list[bool]:
+    same = alike([one.text for one in texts], student, main, length)
+    if not any(same):
+        raise BuildError(
+            "the insides of student and teacher cannot be compared: their tokenizers split no text alike",
+            where="$.compress losses",
+            remedy="give hidden, attention, relations and fold the weight 0, or lower vocabulary's min_count to 1",
+        )
+    return same
+
+
+def _some(student: Checkpoint, task: Task) -> Batch:
+    drawn = random.Random(task.seed).sample(task.samples.train, min(TEXTS, len(task.samples.train)))
+    data = encode(drawn, student, task.lengths[-1])
+    return batch(data, list(range(len(data))))
+
+
+def _likeness(taught: Lessons, task: Task) -> Callable[[], float]:
+    """How well the student of a teacher does that knows no labels of this task: 100·e^-loss on the validation texts."""
+    texts, last = [Sample(one.text, UNLABELED) for one in task.samples.validation], task.lengths[-1]
+    data, theirs = encode(texts, taught.student, last), encode(texts, taught.teacher, last)
+    held = taught.on(
+        theirs,
+        torch.tensor(alike([one.text for one in texts], taught.student, taught.teacher, last)),
+        teacher.answers(taught.teacher, theirs, True, task.work, task.report),
     )
 
-
-def soft_loss(logits: torch.Tensor, teacher: torch.Tensor, labels: torch.Tensor, options: Learning) -> torch.Tensor:
-    """``label·CE + logits·T²·KL(teacher ‖ student)``, mean over the batch; logits are [batch, classes].
-
-    A text labelled ``UNLABELED`` has no CE, and counts in the batch all the same: every text weighs the same.
-    """
-    heat, weights = options.temperature, options.losses
-    divergence = kl_div(log_softmax(logits / heat, -1), softmax(teacher / heat, -1), reduction="batchmean")
-    hard = cross_entropy(logits, labels, ignore_index=UNLABELED, reduction="sum") / len(labels)
-    return weights.label * hard + weights.logits * heat * heat * divergence
-
-
-def _answers(teacher: Checkpoint, data: Encoded, task: Task) -> torch.Tensor:
-    """The teacher's logits on all training texts: asked once, kept in the work folder for a step that is resumed."""
-    file = task.work / "answers.safetensors"
-    key = codec.digest([fingerprint(teacher), data.ids])
-    if file.is_file():
-        with safe_open(file, "pt") as kept:
-            if kept.metadata() == {"key": key}:
-                answers: torch.Tensor = kept.get_tensor("logits")
-                return answers
-    task.work.mkdir(parents=True, exist_ok=True)
-    answers = evaluate.logits(teacher.module, data, lambda message, done: task.report(f"teacher: {message}", done))
-    save_file({"logits": answers}, file.with_suffix(".new"), metadata={"key": key})
-    os.replace(file.with_suffix(".new"), file)
-    return answers
-
-
-def _with_logits(module: Any, answers: torch.Tensor, options: Learning) -> Loss:
-    def loss(one: Batch) -> torch.Tensor:
-        logits = module(one.input_ids, one.attention_mask).logits
-        return soft_loss(logits, answers[one.rows], one.labels, options)
-
-    return loss
-
-
-def _with_hidden(student: Checkpoint, teacher: Checkpoint, data: Encoded, theirs: Encoded, options: Learning) -> Loss:
-    if [len(one) for one in data.ids] != [len(one) for one in theirs.ids]:
-        raise BuildError(
-            "hidden states cannot be compared: the student's vocabulary splits the training texts otherwise",
-            where="$.compress losses.hidden",
-            remedy="set hidden: 0, or vocabulary's min_count: 1",
-        )
-    pairs = hidden_pairs(student, teacher)
-
-    def loss(one: Batch) -> torch.Tensor:
+    def score() -> float:
+        module = taught.student.module
+        module.eval()
         with torch.no_grad():
-            asked = batch(theirs, one.rows)
-            truth = teacher.module(asked.input_ids, asked.attention_mask, output_hidden_states=True)
-        answer = student.module(one.input_ids, one.attention_mask, output_hidden_states=True)
-        mask = one.attention_mask.unsqueeze(-1).to(answer.logits.dtype)
-        distance = torch.zeros(())
-        for ours, wanted in pairs:
-            squares = (answer.hidden_states[ours] - truth.hidden_states[wanted]) ** 2
-            distance = distance + (squares * mask).sum() / (mask.sum() * squares.shape[-1] * len(pairs))
-        return soft_loss(answer.logits, truth.logits, one.labels, options) + options.losses.hidden * distance
+            here = next(module.parameters()).device
+            losses = [held(one.to(here)).item() * len(one.rows) for one in in_order(data, SIZE)]
+        module.train()
+        return 100 * math.exp(-sum(losses) / len(texts))
 
-    return loss
-
-
-def hidden_pairs(student: Checkpoint, teacher: Checkpoint) -> list[tuple[int, int]]:
-    """Which of the student's ``hidden_states`` learns from which of the teacher's (number 0 is the embeddings').
-
-    Raises BuildError where the student's layers are not all the teacher's.
-    """
-    place = {layer: number for number, layer in enumerate(teacher.teacher_layers)}
-    if not set(student.teacher_layers) <= set(place):
-        raise BuildError(
-            "the student has layers that its teacher lacks",
-            given=student.teacher_layers,
-            allowed=teacher.teacher_layers,
-        )
-    nexts = [place[one] for one in student.teacher_layers[1:]] + [len(place)]
-    return [(number + 1, wanted) for number, wanted in enumerate(nexts)]
+    return score

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from tokenizers import Tokenizer
+from torch.nn.functional import pad
 
 from edgekit.data.samples import Sample
 from edgekit.models.checkpoint import Checkpoint
@@ -38,19 +39,36 @@ class Batch:
     attention_mask: torch.Tensor
     labels: torch.Tensor
 
+    def to(self, device: torch.device) -> Batch:
+        """The same batch on another device."""
+        return Batch(self.rows, *(one.to(device) for one in (self.input_ids, self.attention_mask, self.labels)))
+
+    def padded(self, length: int) -> Batch:
+        """The same batch, filled up to ``length`` by what the mask hides."""
+        more = (0, length - self.input_ids.shape[1])
+        # hidden tokens are any: what stands there is never attended to
+        return Batch(self.rows, pad(self.input_ids, more), pad(self.attention_mask, more), self.labels)
+
 
 def encode(samples: Sequence[Sample], checkpoint: Checkpoint, length: int) -> Encoded:
     """Tokenize with the checkpoint's own tokenizer, truncated to ``length`` tokens."""
-    tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
-    tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length=length)
+    tokenizer = _tokenizer(checkpoint, length)
     ids = [one.ids for one in tokenizer.encode_batch_fast([one.text for one in samples])]
     return Encoded(ids, [one.label for one in samples], checkpoint.module.config.pad_token_id or 0)
 
 
-def batch(data: Encoded, rows: list[int]) -> Batch:
-    """The texts at ``rows``, padded to the longest of them."""
-    longest = max(len(data.ids[row]) for row in rows)
+def alike(texts: Sequence[str], ours: Checkpoint, theirs: Checkpoint, length: int) -> list[bool]:
+    """Whether both tokenizers split each text into the same tokens, cut at ``length``: a trimmed vocabulary numbers its
+    tokens anew, and spells what it lacks."""
+    if ours.tokenizer == theirs.tokenizer:
+        return [True] * len(texts)
+    split = [_tokenizer(one, length).encode_batch_fast(list(texts)) for one in (ours, theirs)]
+    return [mine.tokens == wanted.tokens for mine, wanted in zip(*split, strict=True)]
+
+
+def batch(data: Encoded, rows: list[int], length: int = 0) -> Batch:
+    """The texts at ``rows``, padded to the longest of them, or to ``length`` where that is more."""
+    longest = max(length, *(len(data.ids[row]) for row in rows))
     input_ids = torch.full((len(rows), longest), data.pad, dtype=torch.int64)
     attention_mask = torch.zeros_like(input_ids)
     for place, row in enumerate(rows):
@@ -71,6 +89,13 @@ def shuffled(data: Encoded, size: int, seed: int, epoch: int) -> list[list[int]]
         batches += [pool[one : one + size] for one in range(0, len(pool), size)]
     draw.shuffle(batches)
     return batches
+
+
+def _tokenizer(checkpoint: Checkpoint, length: int) -> Tokenizer:
+    tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
+    tokenizer.no_padding()
+    tokenizer.enable_truncation(max_length=length)
+    return tokenizer
 
 
 def in_order(data: Encoded, size: int) -> Iterator[Batch]:

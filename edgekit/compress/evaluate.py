@@ -14,13 +14,15 @@ SIZE = 64
 
 def logits(module: Any, data: Encoded, report: Report = quiet) -> torch.Tensor:
     """Logits [texts, classes], float32, in the order of ``data``, in evaluation mode; the module's mode is kept."""
-    training = module.training
+    training, device = module.training, next(module.parameters()).device
     module.eval()
     found: list[torch.Tensor] = [torch.empty(0)] * len(data)
     done = 0
     with torch.inference_mode():
         for batch in in_order(data, SIZE):
-            for row, one in zip(batch.rows, module(batch.input_ids, batch.attention_mask).logits, strict=True):
+            asked = batch.to(device)
+            answer = module(asked.input_ids, asked.attention_mask).logits.float().cpu()
+            for row, one in zip(batch.rows, answer, strict=True):
                 found[row] = one
             done += len(batch.rows)
             report(f"{done} of {len(data)} texts", done / len(data))

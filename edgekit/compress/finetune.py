@@ -6,10 +6,11 @@ import time
 
 from torch.nn.functional import cross_entropy
 
+from edgekit.compress import memory
 from edgekit.compress.encoded import encode
 from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
-from edgekit.compress.training import train
+from edgekit.compress.training import reported, train
 from edgekit.models import checkpoint as checkpoints
 from edgekit.spec import codec
 from edgekit.spec.steps import Finetune
@@ -20,23 +21,19 @@ def run(options: Finetune, task: Task) -> StepReport:
     started = time.monotonic()
     loaded = checkpoints.load(task.checkpoint, task.samples.labels)
     module, last = loaded.module, task.lengths[-1]
+    data = encode(task.samples.train, loaded, last)
+    memory.check(loaded.structure, loaded.parameters, options, max(len(one) for one in data.ids))
     trained = train(
         module,
         options,
-        encode(task.samples.train, loaded, last),
+        data,
         encode(task.samples.validation, loaded, last),
-        lambda batch: cross_entropy(module(batch.input_ids, batch.attention_mask).logits, batch.labels),
+        lambda batch: cross_entropy(module(batch.input_ids, batch.attention_mask).logits.float(), batch.labels),
         work=task.work,
         identity=codec.digest(["finetune", checkpoints.fingerprint(loaded)]),
         seed=task.seed,
+        keep=lambda folder: checkpoints.save(loaded, folder),
         report=task.report,
     )
     checkpoints.save(loaded, task.out)
-    return StepReport(
-        "finetune",
-        loaded.parameters,
-        max(trained.accuracies),
-        len(trained.losses),
-        tuple(trained.losses),
-        time.monotonic() - started,
-    )
+    return reported("finetune", loaded.parameters, trained, started)

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import fmean
+
+#: Of a loss curve: enough to draw it.
+POINTS = 200
 
 
 @dataclass(frozen=True)
 class StepReport:
-    """``validation_accuracy`` in per cent, after the step. ``epochs`` that ran, and the mean training loss of each;
-    both empty where nothing was trained. ``seconds`` differ between runs, so they enter no digest."""
+    """``validation_accuracy`` in per cent, after the step; of a student whose teacher knows no labels of the task,
+    100·e^-loss. ``epochs`` that ran, and the mean training loss of each; both empty where nothing was trained.
+    ``seconds`` differ between runs, so they enter no digest. ``remarks`` are sentences on what the figures do not say.
+    ``accuracies`` are the validation's after each epoch, ``curve`` the training loss over all steps, in at most
+    ``POINTS`` means of equally many steps each."""
 
     kind: str
     parameters: int
@@ -16,3 +24,12 @@ class StepReport:
     epochs: int = 0
     losses: tuple[float, ...] = ()
     seconds: float = 0.0
+    remarks: tuple[str, ...] = ()
+    accuracies: tuple[float, ...] = ()
+    curve: tuple[float, ...] = ()
+
+
+def thinned(curve: Sequence[float], points: int = POINTS) -> tuple[float, ...]:
+    """At most ``points`` means of equally many values each (the last of what is left)."""
+    size = max(1, -(-len(curve) // points))
+    return tuple(fmean(curve[start : start + size]) for start in range(0, len(curve), size))

@@ -11,7 +11,8 @@ from edgekit.spec.progress import Report
 
 @dataclass(frozen=True)
 class Task:
-    """The folders to read and write, the samples, the length buckets, the seed, and whom to tell."""
+    """The folders to read and write, the samples, the length buckets, the seed, and whom to tell. ``teachers`` are more
+    than the one ``teacher``."""
 
     checkpoint: Path
     teacher: Path
@@ -20,6 +21,7 @@ class Task:
     lengths: tuple[int, ...]
     seed: int
     report: Report
+    teachers: tuple[Path, ...] = ()
 
     @property
     def work(self) -> Path:

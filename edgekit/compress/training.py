@@ -1,8 +1,8 @@
 """The training loop that every step shares: seeded, resumable to the bit, keeping the best epoch.
 
-AdamW (Loshchilov & Hutter 2019) with a linear warm-up and decay, gradients clipped to norm 1. All that a step depends
-on is in one state file: weights, optimizer, random state, place in the epoch. It is replaced atomically, so that
-whatever ends the process, the next one goes on from a whole state, to the same result.
+AdamW (Loshchilov & Hutter 2019) with a linear warm-up and decay, gradients clipped to norm 1. Precision under float32
+is automatic mixed precision (Micikevicius 2018): products in 16 bits, weights, sums and optimizer in 32. Batches are
+of texts of like length, and several of them can make one step of the optimizer.
 """
 
 from __future__ import annotations
@@ -12,39 +12,61 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
-from edgekit.compress import evaluate
+from edgekit.compress import devices, evaluate, state, threads
+from edgekit.compress.average import Average
+from edgekit.compress.devices import Devices
 from edgekit.compress.encoded import Batch, Encoded, batch, shuffled
+from edgekit.compress.optimizer import adamw, rate
+from edgekit.compress.report import StepReport, thinned
+from edgekit.compress.state import Progress as Progress
+from edgekit.compress.state import State
 from edgekit.errors import BuildError
 from edgekit.spec import codec
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.training import Training
 
-THREADS = 8
 CLIP = 1.0
+LAST_GOOD = "last-good"
+DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+#: The mean of a batch's texts.
 Loss = Callable[[Batch], torch.Tensor]
+#: Called with the number of the optimizer's step, from 0 over all epochs, and how many there are at most.
+StepHook = Callable[[int, int], None]
 
 
-@dataclass
-class Progress:
-    """What has been trained so far. ``step`` counts within ``epoch`` (both from 0), ``total`` sums its losses;
-    ``losses`` and ``accuracies`` are of the finished epochs."""
+@dataclass(frozen=True)
+class Job:
+    """One training, as :func:`train` is told it; ``steps`` in an epoch."""
 
-    epoch: int
-    step: int
-    total: float
-    losses: list[float]
-    accuracies: list[float]
+    module: Any
+    plan: Training
+    data: Encoded
+    loss: Loss
+    score: Callable[[], float]
+    work: Path
+    key: str
+    seed: int
+    helpers: nn.Module
+    before_step: StepHook | None
+    after_step: StepHook | None
+    first: int
+    save_every: int
+    report: Report
+    steps: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "steps", math.ceil(len(self.data) / (self.plan.batch * self.plan.accumulate)))
 
     @property
-    def best(self) -> int:
-        """The first epoch of the best validation accuracy."""
-        return self.accuracies.index(max(self.accuracies))
+    def parameters(self) -> list[nn.Parameter]:
+        return [*self.module.parameters(), *self.helpers.parameters()]
 
 
 @contextlib.contextmanager
@@ -53,7 +75,7 @@ def settled(seed: int) -> Iterator[None]:
     deterministic = torch.are_deterministic_algorithms_enabled()
     filled = torch.utils.deterministic.fill_uninitialized_memory
     if "OMP_NUM_THREADS" not in os.environ:
-        torch.set_num_threads(min(os.cpu_count() or 1, THREADS))
+        torch.set_num_threads(threads.count())
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         torch.use_deterministic_algorithms(True)
@@ -76,110 +98,208 @@ def train(
     work: Path,
     identity: str,
     seed: int,
+    helpers: nn.Module | None = None,
+    score: Callable[[], float] | None = None,
+    keep: Callable[[Path], None] | None = None,
+    before_step: StepHook | None = None,
+    after_step: StepHook | None = None,
+    first: int = 0,
     save_every: int = 200,
     report: Report = quiet,
 ) -> Progress:
-    """Train ``module`` in place; it ends with the weights of its best epoch, in evaluation mode.
+    """Train ``module`` in place; it ends with the weights of its best epoch, in evaluation mode, on the CPU.
 
     Args:
         loss: of a batch; calls ``module`` itself.
         work: the folder of the state; a state of the same ``identity`` (and plan, texts and seed) is gone on from.
+        helpers: trained along, in the state, and not part of the result.
+        score: in per cent, which epoch is best by; left out, the accuracy on ``validation``.
+        keep: writes the module as a checkpoint folder; for the last good weights of a training that diverged.
+        first: the first epoch (from 0) whose end can be the best.
+        before_step, after_step: see :func:`edgekit.compress.distill.teach`.
         save_every: steps between two states; each epoch's end has one as well.
 
-    Raises BuildError where the loss is no longer a number; the last good state stays in ``work``.
+    Raises BuildError where the loss or its gradient is no longer a number, naming the folder of the last good weights;
+    and where the device cannot compute in the plan's precision.
     """
     work.mkdir(parents=True, exist_ok=True)
-    key = codec.digest([identity, codec.encode(plan), seed, data.ids, data.labels, validation.ids, validation.labels])
-    optimizer = _optimizer(module, plan)
-    state, best = work / "state.pt", work / "best.pt"
-    progress = _resume(state, key, module, optimizer) or Progress(0, 0, 0.0, [], [])
-    steps = math.ceil(len(data) / plan.batch)
-    clock = _Clock(plan.epochs * steps, progress.epoch * steps + progress.step, report)
-    module.train()
-    while progress.epoch < plan.epochs and not _stale(progress, plan):
-        for rows in shuffled(data, plan.batch, seed, progress.epoch)[progress.step :]:
-            place = progress.epoch * steps + progress.step
-            for group in optimizer.param_groups:
-                group["lr"] = plan.learning_rate * rate(place, plan.epochs * steps, plan.warmup)
-            progress.total += _step(module, optimizer, loss(batch(data, rows)), plan, progress)
-            progress.step += 1
-            clock.tell(progress, plan)
-            if progress.step % save_every == 0 and progress.step < steps:
-                _save(state, key, module, optimizer, progress)
-        progress.losses.append(progress.total / steps)
-        progress.accuracies.append(evaluate.accuracy(module, validation))
-        if progress.best == progress.epoch:
-            _write(best, {"key": key, "module": module.state_dict()})
-        progress.epoch, progress.step, progress.total = progress.epoch + 1, 0, 0.0
-        _save(state, key, module, optimizer, progress)
-    module.load_state_dict(torch.load(best, weights_only=True)["module"])
+    key = codec.digest(
+        [identity, codec.encode(plan), seed, first, data.ids, data.labels, validation.ids, validation.labels]
+    )
+    job = Job(
+        module,
+        plan,
+        data,
+        loss,
+        score or (lambda: evaluate.accuracy(module, validation)),
+        work,
+        key,
+        seed,
+        helpers or nn.ModuleDict(),
+        before_step,
+        after_step,
+        min(first, plan.epochs - 1),
+        save_every,
+        report,
+    )
+    devices.run(lambda here: _epochs(job, here))
+    module.to("cpu")
+    reached = state.read(work / "state.pt", key)
+    best = state.read(work / "best.pt", key)
+    progress = Progress(**reached["progress"]) if reached else Progress()
+    # weights of the best epoch; of one that diverged in its first, those of its last state
+    good = best or reached
+    if good is not None:
+        module.load_state_dict(good["module"])
     module.eval()
+    if progress.diverged:
+        raise _diverged(progress, plan, work / LAST_GOOD, keep)
     return progress
 
 
-def rate(step: int, steps: int, warmup: float) -> float:
-    """The share of the learning rate at ``step`` of ``steps``: up linearly for ``warmup`` of them, then down to 0."""
-    rising = warmup * steps
-    if step < rising:
-        return (step + 1) / (rising + 1)
-    return (steps - step) / max(1.0, steps - rising)
+def reported(kind: str, parameters: int, trained: Progress, started: float) -> StepReport:
+    """What a step that trained for ``trained``, since ``started`` (monotonic seconds), did."""
+    return StepReport(
+        kind,
+        parameters,
+        trained.accuracies[trained.best],
+        len(trained.losses),
+        tuple(trained.losses),
+        time.monotonic() - started,
+        accuracies=tuple(trained.accuracies),
+        curve=thinned(trained.curve),
+    )
 
 
-def _optimizer(module: Any, plan: Training) -> torch.optim.AdamW:
-    # biases, norms and embeddings are not decayed: a token that no text uses keeps its embedding exactly
-    plain = {one for part in module.modules() if isinstance(part, torch.nn.Embedding) for one in part.parameters()}
-    trained = [one for one in module.parameters() if one.requires_grad]
-    decayed = [one for one in trained if one.dim() > 1 and one not in plain]
-    rest = [one for one in trained if one.dim() < 2 or one in plain]
-    groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": rest, "weight_decay": 0.0}]
-    return torch.optim.AdamW(groups, lr=plan.learning_rate, fused=True)
+def _epochs(job: Job, here: Devices) -> None:
+    """One process's part of the training; what it comes to is in the work folder."""
+    plan = job.plan
+    _check_precision(plan, here.device)
+    job.module.to(here.device)
+    job.helpers.to(here.device)
+    scaler = torch.amp.GradScaler(here.device.type, enabled=plan.precision == "float16")
+    optimizer = adamw(job.module, job.parameters, plan)
+    average = Average(job.module, plan.average)
+    kept = State(job.work, job.key, job.module, job.helpers, optimizer, scaler, average)
+    progress = kept.resume() or Progress(first=job.first)
+    progress.diverged = ""
+    clock = _Clock(plan.epochs * job.steps, progress.epoch * job.steps + progress.step, job.report)
+    if not progress.epoch and not progress.step and here.main:
+        # what a training that diverges before its next state goes back to
+        kept.save(progress)
+    job.module.train()
+    while progress.epoch < plan.epochs and not _stale(progress, plan):
+        for rows in shuffled(job.data, plan.batch * plan.accumulate, job.seed, progress.epoch)[progress.step :]:
+            value = _step(job, here, optimizer, scaler, rows, progress.epoch * job.steps + progress.step)
+            if not math.isfinite(value):
+                if here.main:
+                    _mark(job, str(value), progress)
+                return
+            average.follow(progress.epoch * job.steps + progress.step)
+            progress.total += value
+            progress.curve.append(value)
+            progress.step += 1
+            if here.main:
+                clock.tell(progress, plan)
+                if progress.step % job.save_every == 0 and progress.step < job.steps:
+                    kept.save(progress)
+        progress.losses.append(progress.total / job.steps)
+        with average.in_place():
+            progress.accuracies.append(job.score())
+            if progress.best == progress.epoch and here.main:
+                kept.save_best()
+        progress.epoch, progress.step, progress.total = progress.epoch + 1, 0, 0.0
+        if here.main:
+            kept.save(progress)
+    here.wait()
 
 
 def _step(
-    module: Any, optimizer: torch.optim.Optimizer, loss: torch.Tensor, plan: Training, progress: Progress
+    job: Job,
+    here: Devices,
+    optimizer: torch.optim.Optimizer,
+    scaler: torch.amp.GradScaler,
+    rows: list[int],
+    place: int,
 ) -> float:
-    value = float(loss.detach())
-    if not math.isfinite(value):
-        raise BuildError(
-            f"training diverged: the loss is {value}",
-            where=f"epoch {progress.epoch + 1}, step {progress.step + 1}",
-            given=f"learning_rate {plan.learning_rate}",
-            remedy="lower learning_rate, or raise warmup",
-        )
+    """One step of the optimizer on ``rows``; gives their mean loss, or what is no number instead of a step."""
+    plan, steps = job.plan, job.plan.epochs * job.steps
+    for group in optimizer.param_groups:
+        group["lr"] = plan.learning_rate * rate(place, steps, plan.warmup)
+    if here.count > 1:
+        # each process draws its own, and the same again when it is resumed
+        torch.manual_seed((job.seed * steps + place) * here.count + here.index)
     optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(module.parameters(), CLIP)
-    optimizer.step()
-    return value
+    mine = here.share(rows)
+    total = torch.zeros((), device=here.device)
+    for start in range(0, len(mine), plan.batch):
+        part = mine[start : start + plan.batch]
+        with _cast(plan, here.device):
+            # by its share of the rows: as if all of them were one batch
+            value = job.loss(batch(job.data, part).to(here.device)).float() * (len(part) / len(rows))
+        total += value.detach()
+        scaler.scale(value).backward()
+    loss = float(here.sum(total))
+    if not math.isfinite(loss):
+        return loss
+    here.sum_gradients(job.parameters)
+    scaler.unscale_(optimizer)
+    norm = float(nn.utils.clip_grad_norm_(job.parameters, CLIP))
+    if not math.isfinite(norm) and not scaler.is_enabled():
+        return norm
+    if job.before_step is not None:
+        job.before_step(place, steps)
+    scaler.step(optimizer)
+    scaler.update()
+    if job.after_step is not None:
+        job.after_step(place, steps)
+    return loss
+
+
+def _cast(plan: Training, device: torch.device) -> contextlib.AbstractContextManager[Any]:
+    if plan.precision == "float32":
+        return contextlib.nullcontext()
+    cast: contextlib.AbstractContextManager[Any] = torch.autocast(device.type, dtype=DTYPES[plan.precision])
+    return cast
+
+
+def _check_precision(plan: Training, device: torch.device) -> None:
+    if plan.precision == "float16" and device.type == "cpu":
+        raise BuildError(
+            "a CPU does not train in float16",
+            where="$.compress precision",
+            given="float16, and no GPU (or no accelerate to use it)",
+            allowed="float32, bfloat16",
+            remedy="precision: bfloat16",
+        )
 
 
 def _stale(progress: Progress, plan: Training) -> bool:
-    return bool(progress.accuracies) and progress.epoch - 1 - progress.best >= plan.patience
+    return progress.best >= 0 and progress.epoch - 1 - progress.best >= plan.patience
 
 
-def _save(file: Path, key: str, module: Any, optimizer: torch.optim.Optimizer, progress: Progress) -> None:
-    state = {"key": key, "module": module.state_dict(), "optimizer": optimizer.state_dict()}
-    _write(file, {**state, "random": torch.get_rng_state(), "progress": asdict(progress)})
+def _mark(job: Job, loss: str, progress: Progress) -> None:
+    """Note in the last state, whose weights were good, that and where the training ended."""
+    file = job.work / "state.pt"
+    last = state.read(file, job.key)
+    assert last is not None
+    place = {"epoch": progress.epoch, "step": progress.step}
+    note = {**last["progress"], "diverged": f"{loss} at epoch {place['epoch'] + 1}, step {place['step'] + 1}"}
+    state.write(file, {**last, "progress": note})
 
 
-def _write(file: Path, value: dict[str, Any]) -> None:
-    temporary = file.with_suffix(".new")
-    torch.save(value, temporary)
-    with temporary.open("rb") as stream:
-        os.fsync(stream.fileno())
-    os.replace(temporary, file)
-
-
-def _resume(file: Path, key: str, module: Any, optimizer: torch.optim.Optimizer) -> Progress | None:
-    if not file.is_file():
-        return None
-    state = torch.load(file, weights_only=True)
-    if state["key"] != key:
-        return None
-    module.load_state_dict(state["module"])
-    optimizer.load_state_dict(state["optimizer"])
-    torch.set_rng_state(state["random"])
-    return Progress(**state["progress"])
+def _diverged(progress: Progress, plan: Training, folder: Path, keep: Callable[[Path], None] | None) -> BuildError:
+    value, _, where = progress.diverged.partition(" at ")
+    remedy = "lower learning_rate, or raise warmup"
+    if keep is not None:
+        keep(folder)
+        remedy += f"; the last good weights are a checkpoint in {folder}"
+    return BuildError(
+        f"training diverged: the loss or its gradient is {value}",
+        where=where,
+        given=f"learning_rate {plan.learning_rate}",
+        remedy=remedy,
+    )
 
 
 class _Clock:

@@ -32,15 +32,19 @@ def _describe(definition: dict[str, Any]) -> None:
 
 
 def _plain(field: dict[str, Any]) -> dict[str, Any]:
-    """Write an optional field without ``anyOf``, so that an error names what belongs there.
+    """Write an optional field, or one of several plain types, without ``anyOf``, so that an error names what belongs there.
 
     An optional scalar may be null (``--set gates.size_mb=null`` lifts a gate); an optional object is left out instead:
     ``- finetune:`` with nothing behind it is more likely a slip than a wish for none.
     """
+    if "items" in field:
+        return {**field, "items": _plain(field["items"])}
     if "anyOf" not in field:
         return field
-    (inner,) = [one for one in field["anyOf"] if one != {"type": "null"}]
     rest = {key: value for key, value in field.items() if key != "anyOf" and not (key == "default" and value is None)}
+    if all(set(one) == {"type"} for one in field["anyOf"]):
+        return {**rest, "type": [one["type"] for one in field["anyOf"]]}
+    (inner,) = [one for one in field["anyOf"] if one != {"type": "null"}]
     if "$ref" in inner:
         return {**rest, **inner}
     return {**rest, **inner, "type": [inner["type"], "null"]}

@@ -65,7 +65,7 @@ class DataSpec:
                 "length buckets rise, and start at 4 tokens or more", where="$.lengths", given=list(self.lengths)
             )
         at_least(self.train, 0, "train")
-        at_least(self.validation, 1, "validation")
+        at_least(self.validation, 2, "validation")
         at_least(self.test, 1, "test")
 
 

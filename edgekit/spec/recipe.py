@@ -13,8 +13,12 @@ from edgekit.errors import SpecError
 from edgekit.spec.data import DataSpec
 from edgekit.spec.distill import Distill
 from edgekit.spec.prune import Prune
+from edgekit.spec.qat import Qat, check_qat
 from edgekit.spec.quantize import Convert
+from edgekit.spec.search import Search
+from edgekit.spec.shape import Cluster, Factor, Hash, Share
 from edgekit.spec.steps import Finetune, Vocabulary
+from edgekit.spec.training import Learning
 
 SCHEMA = 1
 
@@ -56,6 +60,11 @@ class Step:
     vocabulary: Optional[Vocabulary] = None
     distill: Optional[Distill] = None
     prune: Optional[Prune] = None
+    share: Optional[Share] = None
+    factor: Optional[Factor] = None
+    cluster: Optional[Cluster] = None
+    hash: Optional[Hash] = None
+    qat: Optional[Qat] = None
 
     def __post_init__(self) -> None:
         if len(self._named()) != 1:
@@ -71,8 +80,16 @@ class Step:
 
     @property
     def kind(self) -> str:
-        """``finetune``, ``vocabulary``, ``distill`` or ``prune``."""
+        """The one key: ``finetune``, ``distill``…"""
         return self._named()[0]
+
+    @property
+    def needs_classifier(self) -> bool:
+        """Whether it needs a model that knows the labels already; others make one, or learn without."""
+        value = getattr(self, self.kind)
+        if isinstance(value, Learning):
+            return value.losses.classify
+        return self.finetune is None
 
 
 @dataclass(frozen=True)
@@ -96,7 +113,8 @@ class Gates:
 
 @dataclass(frozen=True)
 class Recipe:
-    """One YAML file; see the fields' own types. ``seed`` seeds every random choice of the build."""
+    """One YAML file; see the fields' own types. ``seed`` seeds every random choice of the build. ``search`` says which
+    values ``edgekit search`` may change; a build takes them as they stand."""
 
     name: str
     model: ModelSpec
@@ -104,6 +122,7 @@ class Recipe:
     compress: Tuple[Step, ...] = ()
     convert: Convert = field(default_factory=Convert)
     gates: Gates = field(default_factory=Gates)
+    search: Optional[Search] = None
     task: Literal["classify"] = "classify"
     description: str = ""
     seed: int = 7
@@ -116,20 +135,52 @@ class Recipe:
             raise SpecError("a name is letters, digits, '-', '_' and '.'", where="$.name", given=self.name)
         if self.data.unlabeled is not None:
             self._check_unlabeled()
+        for number, step in enumerate(self.compress):
+            if step.distill is not None:
+                _check_teachers(step.distill, number)
+            if step.qat is not None:
+                check_qat(step.qat, number, [one.kind for one in self.compress[number + 1 :]], self.convert)
+            if step.vocabulary is not None and step.vocabulary.unlabeled and self.data.unlabeled is None:
+                raise SpecError(
+                    "there are no texts without labels to count",
+                    where="$.compress[{}].vocabulary.unlabeled".format(number),
+                    given=True,
+                    remedy="name their source: data.unlabeled, or leave this out",
+                )
+            if step.cluster is not None:
+                _check_clusters(self.compress[number + 1 :], number + 1)
+        if self.search is not None:
+            self.search.check(self)
 
     def _check_unlabeled(self) -> None:
-        distilled = [step.distill for step in self.compress if step.distill is not None]
-        if not distilled or any(one.losses.logits == 0 for one in distilled):
+        steps = [getattr(step, step.kind) for step in self.compress]
+        taught = [one for one in steps if isinstance(one, Learning) and one.epochs]
+        if not taught or any(one.losses.active == ("label",) for one in taught):
             raise SpecError(
-                "texts without labels teach through a teacher's logits, and no step here learns those from them",
+                "texts without labels teach by a teacher's answers, and a step here learns from labels alone"
+                if taught
+                else "texts without labels teach by a teacher's answers, and no step here learns from one",
                 where="$.data.unlabeled",
                 remedy="add a step distill with losses.logits above 0, or leave data.unlabeled out",
             )
-        if any(one.losses.hidden > 0 for one in distilled):
+
+
+def _check_teachers(options: Distill, steps: int) -> None:
+    for one in options.teachers:
+        if isinstance(one, int) and not 1 <= one <= steps:
             raise SpecError(
-                "texts without labels teach through logits only: a trimmed vocabulary may split them otherwise",
-                where="$.data.unlabeled",
-                given=", ".join("hidden {:g}".format(one.losses.hidden) for one in distilled),
-                allowed="hidden: 0",
-                remedy="set distill's losses.hidden to 0, or leave data.unlabeled out",
+                "a teacher is an earlier step of the recipe, by its number",
+                where="$.compress[{}].distill.teachers".format(steps),
+                given=one,
+                allowed="1 to {}".format(steps) if steps else "the path of a checkpoint folder",
+            )
+
+
+def _check_clusters(after: Tuple[Step, ...], number: int) -> None:
+    for place, step in enumerate(after, number):
+        if getattr(getattr(step, step.kind), "epochs", 0):
+            raise SpecError(
+                "this step trains single weights, and undoes the clusters of an earlier step",
+                where="$.compress[{}].{}".format(place, step.kind),
+                remedy="write the step cluster last",
             )

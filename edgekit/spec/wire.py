@@ -22,6 +22,7 @@ operation       arguments                                  answers
 ``prune``       :class:`Prune`                             :class:`Status` after it
 ``predict``     :class:`Predict`                           :class:`Predictions`
 ``measure``     :class:`Measure`                           ``edgekit.spec.result.Run``
+``signatures``  :class:`TimeSignatures`                    :class:`SignatureTimes`: bare invocations, for tables
 ``logs``        :class:`Logs`                              :class:`LogLines`
 ==============  =========================================  ==================================================
 """
@@ -33,6 +34,7 @@ from typing import Any, Dict, Literal, Optional, Tuple
 
 from edgekit.spec.manifest import Artifact, Blob
 from edgekit.spec.result import Job
+from edgekit.spec.scheme import Format
 
 PROTOCOL = 1
 State = Literal["staged", "pending", "confirmed", "failed"]
@@ -206,6 +208,38 @@ class Measure:
     runtime: str
     labels: int
     timeout_s: float = 3600.0
+
+
+@dataclass(frozen=True)
+class TimeSignatures:
+    """Time the runtime's invocation alone, of each model at each of ``lengths``: ``calls`` times, after ``warmup``
+    untimed ones, on ``threads`` threads, full of tokens. All models are timed by one process, one after the other."""
+
+    format: Format
+    models: Tuple[Blob, ...]
+    lengths: Tuple[int, ...]
+    runtime: str
+    calls: int = 16
+    warmup: int = 3
+    threads: int = 1
+    timeout_s: float = 3600.0
+
+
+@dataclass(frozen=True)
+class Signature:
+    """``ms`` of the device's clock, one value a call."""
+
+    model: str
+    length: int
+    ms: Tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class SignatureTimes:
+    """Models by the hash of their file, in the order asked for. ``invalid`` says why the figures are no use."""
+
+    times: Tuple[Signature, ...]
+    invalid: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

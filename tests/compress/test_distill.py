@@ -11,8 +11,10 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
 from edgekit.compress import apply, distill, evaluate  # noqa: E402
-from edgekit.compress.distill import soft_loss  # noqa: E402
 from edgekit.compress.encoded import encode  # noqa: E402
+from edgekit.compress.losses import UNLABELED, Group, Lesson, total  # noqa: E402
+from edgekit.compress.teacher import groups  # noqa: E402
+from edgekit.compress.trace import Trace  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
 from edgekit.errors import BuildError  # noqa: E402
 from edgekit.models import checkpoint  # noqa: E402
@@ -23,7 +25,12 @@ from edgekit.spec.training import Learning, Losses  # noqa: E402
 
 pytestmark = pytest.mark.torch
 LENGTHS = (16, 24)
+TASK = {"lengths": LENGTHS, "seed": 7}
 HARD, SOFT, BOTH = (Learning(losses=Losses(*weights)) for weights in ((0.3, 0.0), (0.0, 1.0), (0.3, 1.0)))
+
+
+def soft_loss(logits: torch.Tensor, answers: torch.Tensor, labels: torch.Tensor, options: Learning) -> torch.Tensor:
+    return total(Lesson(options, labels, torch.ones(len(labels), 1), Trace(logits), answers=answers))
 
 
 @pytest.mark.parametrize(("label", "logits", "hidden"), [(0.3, 1.0, 0.0), (0.0, 1.0, 0.5), (0.0, 0.0, 1.0)])
@@ -71,19 +78,26 @@ def test_the_logits_gradient_does_not_depend_on_the_temperature_in_size() -> Non
 def test_each_layer_stands_in_for_those_up_to_the_next(teacher: Path) -> None:
     whole, student = checkpoint.load(teacher), checkpoint.load(teacher)
     whole.teacher_layers, student.teacher_layers = tuple(range(6)), (0, 3, 5)
-    # what layer 3 was given is hidden state 3; the last learns the last
-    assert distill.hidden_pairs(student, whole) == [(1, 3), (2, 5), (3, 6)]
+    # what layer 3 was given is what layer 2 gave; the last learns the last
+    assert groups(student, whole) == [Group(0, 2), Group(3, 4), Group(5, 5)]
+    student.teacher_layers = (1, 4, 5)
+    # and the first is given what the teacher's first was
+    assert groups(student, whole) == [Group(0, 3), Group(4, 4), Group(5, 5)]
     whole.teacher_layers = (0, 3)
     with pytest.raises(BuildError, match="layers that its teacher lacks"):
-        distill.hidden_pairs(student, whole)
+        groups(student, whole)
 
 
-def test_hidden_states_of_other_tokens_are_refused(teacher: Path, samples: Samples, tmp_path: Path) -> None:
+def test_insides_are_compared_on_texts_split_alike_and_refused_where_there_are_none(
+    teacher: Path, samples: Samples, tmp_path: Path
+) -> None:
     trimmed = tmp_path / "trimmed"
-    apply(Step(vocabulary=Vocabulary(min_count=20)), teacher, teacher, samples, trimmed, lengths=LENGTHS, seed=7)
-    step = Step(distill=Distill(layers=(0,), losses=Losses(hidden=0.1)))
+    apply(Step(vocabulary=Vocabulary(min_count=20)), teacher, teacher, samples, trimmed, **TASK)
+    step = Step(distill=Distill(layers=(0,), losses=Losses(hidden=0.1), epochs=1))
+    apply(step, trimmed, teacher, samples, tmp_path / "out", **TASK)
+    spelled = replace(samples, train=[replace(one, text="never used") for one in samples.train])
     with pytest.raises(BuildError, match="min_count"):
-        apply(step, trimmed, teacher, samples, tmp_path / "out", lengths=LENGTHS, seed=7)
+        apply(step, trimmed, teacher, spelled, tmp_path / "out", **TASK)
 
 
 def test_a_trimmed_student_learns_hidden_states(teacher: Path, samples: Samples, tmp_path: Path) -> None:
@@ -148,14 +162,14 @@ def test_a_resumed_step_does_not_ask_the_teacher_again(
 
 def test_texts_without_labels_have_no_label_loss() -> None:
     logits, answer = torch.randn(4, 3), torch.randn(4, 3)
-    labels = torch.tensor([0, distill.UNLABELED, 2, distill.UNLABELED])
+    labels = torch.tensor([0, UNLABELED, 2, UNLABELED])
     mixed = soft_loss(logits, answer, labels, HARD)
     alone = soft_loss(logits[::2], answer[::2], labels[::2], HARD)
     torch.testing.assert_close(mixed, alone / 2)
     none = soft_loss(
         logits,
         answer,
-        torch.full((4,), distill.UNLABELED),
+        torch.full((4,), UNLABELED),
         BOTH,
     )
     torch.testing.assert_close(none, soft_loss(logits, answer, labels, SOFT))

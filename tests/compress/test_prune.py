@@ -7,8 +7,9 @@ import pytest
 torch = pytest.importorskip("torch")
 pytest.importorskip("transformers")
 
-from edgekit.compress import apply, prune  # noqa: E402
-from edgekit.compress.encoded import batch, encode  # noqa: E402
+from pruning_kit import LENGTHS, cut, logits, silenced  # noqa: E402
+
+from edgekit.compress import apply  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
 from edgekit.errors import BuildError  # noqa: E402
 from edgekit.models import checkpoint  # noqa: E402
@@ -17,72 +18,66 @@ from edgekit.spec.prune import Prune  # noqa: E402
 from edgekit.spec.recipe import Step  # noqa: E402
 
 pytestmark = pytest.mark.torch
-LENGTHS = (16, 24)
 
 
-def logits(loaded: checkpoint.Checkpoint, samples: Samples) -> torch.Tensor:
-    data = encode(samples.test, loaded, LENGTHS[-1])
-    one = batch(data, list(range(len(data))))
-    with torch.inference_mode():
-        return loaded.module(one.input_ids, one.attention_mask).logits
-
-
-def test_cut_is_masked(teacher: Path, samples: Samples) -> None:
-    """A module without parts answers as one whose parts are silenced."""
+def test_a_model_with_heads_and_neurons_cut_answers_as_one_with_their_weights_zero(
+    teacher: Path, samples: Samples
+) -> None:
     small, masked = checkpoint.load(teacher), checkpoint.load(teacher)
-    options = Prune(heads=2, ffn=24)
-    found = prune.importance(masked, encode(samples.train, masked, LENGTHS[-1]))
-    size = masked.family.head_size(masked.module)
-    for number, layer in enumerate(masked.family.layers(masked.module)):
-        heads = prune.top(found.heads[number], 2)
-        silent = [one for one in range(4 * size) if one // size not in heads]
-        masked.family.attention(layer).output.weight.data[:, silent] = 0
-        gone = [one for one in range(64) if one not in prune.top(found.ffn[number], 24)]
-        masked.family.feed_forward(layer).down.weight.data[:, gone] = 0
-    prune.cut(small, options, samples.train, LENGTHS[-1])
+    cut(small, Prune(heads=2, ffn=24), samples)
+    for ours, theirs in zip(small.family.layers(small.module), masked.family.layers(masked.module), strict=True):
+        _zero_what_is_gone(
+            small.family.attention(ours).output.weight, masked.family.attention(theirs).output.weight, 16
+        )
+        _zero_what_is_gone(
+            small.family.feed_forward(ours).down.weight, masked.family.feed_forward(theirs).down.weight, 24
+        )
     torch.testing.assert_close(logits(small, samples), logits(masked, samples), rtol=1e-5, atol=1e-5)
     assert small.structure.layers == (Layer(2, 24), Layer(2, 24))
+    attention = small.family.attention(small.family.layers(small.module)[0])
+    assert attention.query.weight.shape == attention.value.weight.shape == (16, 32)
+    assert attention.output.weight.shape == (32, 16)
 
 
-def test_importance_is_the_loss_gradient_of_a_gate(teacher: Path, samples: Samples) -> None:
-    """Against finite differences: scale one part's contribution by 1 ± h, for one text."""
+def _zero_what_is_gone(small: torch.Tensor, whole: torch.Tensor, columns: int) -> None:
+    kept = {place for place in range(whole.shape[1]) for one in small.T if torch.equal(whole[:, place], one)}
+    assert len(kept) == columns
+    whole.data[:, [one for one in range(whole.shape[1]) if one not in kept]] = 0
+
+
+@pytest.mark.parametrize("options", [Prune(heads=1, ffn=16), Prune(hidden=24), Prune(heads=2, ffn=32, hidden=16)])
+def test_a_cut_model_answers_as_the_whole_one_with_its_gates_closed(
+    teacher: Path, samples: Samples, options: Prune
+) -> None:
+    """For the stream that means: closed elements are written as zero, and norms ask the open ones only."""
+    small, whole = checkpoint.load(teacher), checkpoint.load(teacher)
+    cut(small, options, samples)
+    torch.testing.assert_close(logits(small, samples), silenced(whole, options, samples), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(logits(whole, samples), logits(checkpoint.load(teacher), samples))
+    assert small.parameters < whole.parameters
+
+
+def test_a_narrow_stream_narrows_every_matrix_on_it_and_loads_again(
+    teacher: Path, samples: Samples, tmp_path: Path
+) -> None:
     loaded = checkpoint.load(teacher)
-    loaded.module.double()
-    data = encode(samples.train[:1], loaded, LENGTHS[-1])
-    one = batch(data, [0])
-    loaded.module.float()
-    found = prune.importance(loaded, data)
-    loaded.module.double()
-    layer = next(iter(loaded.family.layers(loaded.module)))
-    down = loaded.family.feed_forward(layer).down.weight
-    output = loaded.family.attention(layer).output.weight
-
-    def loss() -> float:
-        with torch.inference_mode():
-            return torch.nn.functional.cross_entropy(
-                loaded.module(one.input_ids, one.attention_mask).logits, one.labels
-            ).item()
-
-    def slope(weight: torch.Tensor, columns: slice) -> float:
-        kept, values = weight.data.clone(), []
-        for step in (1e-4, -1e-4):
-            weight.data[:, columns] = kept[:, columns] * (1 + step)
-            values.append(loss())
-            weight.data = kept.clone()
-        return abs(values[0] - values[1]) / 2e-4
-
-    assert found.ffn[0][5].item() == pytest.approx(slope(down, slice(5, 6)), rel=1e-2, abs=1e-6)
-    assert found.heads[0][1].item() == pytest.approx(slope(output, slice(8, 16)), rel=1e-2, abs=1e-6)
-
-
-def test_a_useless_part_goes_first(teacher: Path, samples: Samples) -> None:
-    loaded = checkpoint.load(teacher)
-    layers = list(loaded.family.layers(loaded.module))
-    loaded.family.feed_forward(layers[1]).down.weight.data[:, 40:] = 0
-    loaded.family.attention(layers[0]).output.weight.data[:, 16:24] = 0
-    found = prune.importance(loaded, encode(samples.train, loaded, LENGTHS[-1]))
-    assert max(prune.top(found.ffn[1], 40)) == 39
-    assert prune.top(found.heads[0], 3) == [0, 1, 3]
+    whole = {name: tuple(one.shape) for name, one in loaded.module.state_dict().items()}
+    cut(loaded, Prune(hidden=16), samples)
+    for name, one in loaded.module.state_dict().items():
+        # 32 is the hidden width, and that of all heads together, which keep theirs
+        inner = ("query", "key", "value")
+        expected = [16 if width == 32 else width for width in whole[name]]
+        if any(part in name for part in inner):
+            expected[0] = 32
+        if "attention.output.dense.weight" in name:
+            expected = [16, 32]
+        assert list(one.shape) == expected or "position_embeddings" in name, name
+    assert loaded.structure.hidden == 16
+    assert loaded.structure.head_size == 8
+    checkpoint.save(loaded, tmp_path / "narrow")
+    again = checkpoint.load(tmp_path / "narrow")
+    assert again.structure == loaded.structure
+    torch.testing.assert_close(logits(again, samples), logits(loaded, samples))
 
 
 def test_layers_go_whole(teacher: Path, samples: Samples, tmp_path: Path) -> None:
@@ -93,6 +88,35 @@ def test_layers_go_whole(teacher: Path, samples: Samples, tmp_path: Path) -> Non
     assert structure.teacher_layers in ((0,), (1,))
     assert done.epochs == 0
     assert done.parameters == checkpoint.load(tmp_path / "out").parameters
+    assert any("ffn kept: 32 of 64" in one for one in done.remarks)
+
+
+@pytest.mark.parametrize("criterion", ["taylor", "magnitude"])
+def test_a_layer_that_does_nothing_goes_first(teacher: Path, samples: Samples, tmp_path: Path, criterion: str) -> None:
+    loaded = checkpoint.load(teacher)
+    for _, part in loaded.family.layers(loaded.module)[0].named_parameters():
+        if part.dim() > 1:
+            part.data.zero_()
+    _pass_through(loaded, 0)
+    checkpoint.save(loaded, tmp_path / "idle")
+    before = logits(loaded, samples)
+    options = Prune(layers=1, criterion=criterion, epochs=0, samples=64)  # type: ignore[arg-type]
+    apply(Step(prune=options), tmp_path / "idle", None, samples, tmp_path / "out", lengths=LENGTHS, seed=7)
+    after = checkpoint.load(tmp_path / "out")
+    assert after.teacher_layers == (1,)
+    torch.testing.assert_close(logits(after, samples), before, rtol=1e-3, atol=1e-3)
+
+
+def _pass_through(loaded: checkpoint.Checkpoint, number: int) -> None:
+    """A layer of which nothing but norms is left changes nothing where the norms before it were the same."""
+    embeddings, layer = loaded.family.embeddings(loaded.module), loaded.family.layers(loaded.module)[number]
+    for norm in (embeddings.norm, *vars(loaded.family.norms(layer)).values()):
+        norm.weight.data.fill_(1)
+        norm.bias.data.zero_()
+    for one in (loaded.family.attention(layer), loaded.family.feed_forward(layer)):
+        for part in (getattr(one, "output", None), getattr(one, "down", None)):
+            if part is not None:
+                part.bias.data.zero_()
 
 
 def test_recovery_brings_accuracy_back(teacher: Path, samples: Samples, tmp_path: Path) -> None:
@@ -108,9 +132,16 @@ def test_recovery_brings_accuracy_back(teacher: Path, samples: Samples, tmp_path
 
 @pytest.mark.parametrize(
     ("options", "allowed"),
-    [(Prune(heads=5), "1 to 4"), (Prune(ffn=72), "1 to 64"), (Prune(layers=3), "1 to 2")],
+    [
+        (Prune(heads=5), "1 to 4"),
+        (Prune(ffn=72), "1 to 64"),
+        (Prune(hidden=40), "1 to 32"),
+        (Prune(layers=3), "1 to 2"),
+        (Prune(sparsity=0.5, block=(5, 1)), "divisors of 32 rows and 32 columns"),
+    ],
 )
 def test_more_than_there_is(teacher: Path, samples: Samples, tmp_path: Path, options: Prune, allowed: str) -> None:
-    with pytest.raises(BuildError, match="than the model has") as caught:
+    with pytest.raises(BuildError, match=r"than the model has|does not divide") as caught:
         apply(Step(prune=options), teacher, teacher, samples, tmp_path / "out", lengths=LENGTHS, seed=7)
     assert caught.value.allowed == allowed
+    assert not (tmp_path / "out").exists()

@@ -15,6 +15,7 @@ pytest.importorskip("transformers")
 
 from edgekit.compress import accuracy, apply, training  # noqa: E402
 from edgekit.compress.encoded import Encoded, batch, in_order, shuffled  # noqa: E402
+from edgekit.compress.optimizer import rate  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
 from edgekit.errors import BuildError  # noqa: E402
 from edgekit.spec.distill import Distill  # noqa: E402
@@ -147,12 +148,12 @@ def test_lengths_are_alike_in_a_batch() -> None:
 
 
 def test_the_rate_rises_and_falls() -> None:
-    rates = [training.rate(step, 100, 0.1) for step in range(100)]
+    rates = [rate(step, 100, 0.1) for step in range(100)]
     assert rates[:10] == sorted(rates[:10])
     assert rates[10:] == sorted(rates[10:], reverse=True)
     assert max(rates) == rates[10] == 1.0
     assert 0 < rates[-1] < 0.02
-    assert training.rate(0, 1, 0.0) == 1.0
+    assert rate(0, 1, 0.0) == 1.0
 
 
 def test_a_layer_the_model_lacks(teacher: Path, samples: Samples, tmp_path: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,11 @@ from tokenizers import Tokenizer  # noqa: E402
 from edgekit.compress import apply, evaluate, vocabulary  # noqa: E402
 from edgekit.compress.encoded import encode  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
-from edgekit.errors import BuildError  # noqa: E402
+from edgekit.errors import BuildError, SpecError  # noqa: E402
 from edgekit.models import checkpoint  # noqa: E402
-from edgekit.spec.recipe import Step  # noqa: E402
+from edgekit.spec.data import DataSpec  # noqa: E402
+from edgekit.spec.recipe import ModelSpec, Recipe, Step  # noqa: E402
+from edgekit.spec.shape import Factor, Hash  # noqa: E402
 from edgekit.spec.steps import Vocabulary  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -100,6 +103,40 @@ def test_other_post_processors(teacher: Path, processor: Any) -> None:
 def test_another_kind_of_tokenizer_is_refused(teacher: Path) -> None:
     loaded = checkpoint.load(teacher)
     tokenizer = json.loads(loaded.tokenizer)
-    loaded.tokenizer = json.dumps({**tokenizer, "model": {"type": "BPE", "vocab": {}, "merges": []}})
-    with pytest.raises(BuildError, match="WordPiece"):
+    loaded.tokenizer = json.dumps({**tokenizer, "model": {"type": "WordLevel", "vocab": {}, "unk_token": "[UNK]"}})
+    with pytest.raises(BuildError, match="cannot be trimmed") as caught:
         vocabulary.trim(loaded, {1})
+    assert caught.value.allowed == ["BPE", "Unigram", "WordPiece"]
+
+
+def test_texts_without_labels_count_where_they_are_asked_to(teacher: Path, samples: Samples, tmp_path: Path) -> None:
+    more = replace(samples, unlabeled=["used never"])
+    kept = []
+    for unlabeled in (False, True):
+        step = Step(vocabulary=Vocabulary(unlabeled=unlabeled))
+        apply(step, teacher, teacher, more, tmp_path / "out", lengths=LENGTHS, seed=7)
+        kept.append("used" in Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json")).get_vocab())
+    assert kept == [False, True]
+
+
+def test_texts_without_labels_that_are_not_there_are_refused() -> None:
+    with pytest.raises(SpecError, match="no texts without labels"):
+        Recipe(
+            "mine",
+            ModelSpec(path="x"),
+            DataSpec("jsonl", files=("x",)),
+            (Step(vocabulary=Vocabulary(unlabeled=True)),),
+        )
+
+
+@pytest.mark.parametrize("kind", ["factored", "hashed"])
+def test_a_factored_or_hashed_table_is_trimmed_too(teacher: Path, samples: Samples, tmp_path: Path, kind: str) -> None:
+    step = Step(factor=Factor(embedding=8, epochs=0)) if kind == "factored" else Step(hash=Hash(buckets=20, epochs=0))
+    apply(step, teacher, teacher, samples, tmp_path / "before", lengths=LENGTHS, seed=7)
+    apply(
+        Step(vocabulary=Vocabulary()), tmp_path / "before", teacher, samples, tmp_path / "out", lengths=LENGTHS, seed=7
+    )
+    before, after = (checkpoint.load(tmp_path / name) for name in ("before", "out"))
+    assert after.structure.vocabulary < before.structure.vocabulary
+    old, new = (encode(samples.train, one, LENGTHS[-1]) for one in (before, after))
+    assert torch.equal(evaluate.logits(after.module, new), evaluate.logits(before.module, old))

@@ -21,7 +21,7 @@ def rows(**classes: int) -> list[tuple[str, str]]:
 
 
 @settings(max_examples=40)
-@given(st.integers(2, 60), st.integers(30, 60), st.integers(1, 8), st.integers(1, 8), st.integers(), st.randoms())
+@given(st.integers(2, 60), st.integers(30, 60), st.integers(1, 8), st.integers(2, 8), st.integers(), st.randoms())
 def test_parts_are_apart_whole_and_blind_to_order(
     few: int, many: int, test: int, validation: int, seed: int, draw: random.Random
 ) -> None:
