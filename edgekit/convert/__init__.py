@@ -1,4 +1,5 @@
-"""``nn.Module`` + scheme → artifact: one file per format; ``calibrate``, ``parity`` and ``realised`` serve them.
+"""``nn.Module`` + scheme → artifact: one file per format. ``prepare`` decides about integers, ``parity`` and
+``realised`` check what came out.
 
 A new format is one file with ``write(job)`` and ``run(file, inputs)``, one line here and one in ``parity``.
 """
@@ -12,9 +13,10 @@ from pathlib import Path
 from edgekit.convert.job import Converted, Job
 from edgekit.data.samples import Samples
 from edgekit.errors import BuildError, MissingExtra
+from edgekit.models import grid
 from edgekit.spec.progress import Report, quiet
-from edgekit.spec.quantize import Calibration
-from edgekit.spec.scheme import FORMAT_SCHEMES
+from edgekit.spec.quantize import Calibration, Quantization
+from edgekit.spec.scheme import FORMAT_SCHEMES, STATIC
 
 try:
     from edgekit.convert import tflite, torchscript
@@ -38,17 +40,20 @@ def convert(
     seed: int,
     report: Report = quiet,
     float_file: Path | None = None,
+    quantization: Quantization | None = None,
 ) -> Converted:
     """Write a checkpoint as one artifact file.
 
     Args:
         checkpoint: a checkpoint folder, see ``edgekit.models.checkpoint``.
         lengths: the length buckets in tokens, rising: one signature ``len<length>`` each.
-        samples: static int8 is calibrated on texts drawn from the training part.
+        samples: what needs calibration is calibrated on texts drawn from the training part.
         out: the file to write; it appears whole or not at all. Equal inputs give equal bytes.
-        seed: decides which training texts are drawn.
+        seed: decides which training texts are drawn, and how stochastic rounding falls.
         float_file: the same checkpoint and lengths as ``w32_a32_float`` TFLite, where it was written before: quantized
-            schemes start from it instead of converting again. Other formats have no use for it.
+            schemes start from it instead of converting again, unless they change weights before. Other formats have no
+            use for it.
+        quantization: how weights and activations become integers in TFLite; the defaults where left out.
 
     Raises BuildError where the format cannot hold the scheme, a length is longer than the model's positions, weights
     are not finite or there are too few texts to calibrate on.
@@ -60,9 +65,15 @@ def convert(
         raise BuildError(
             f"{format} cannot hold this scheme", given=scheme, allowed=FORMAT_SCHEMES[format], where=candidate
         )
-    texts = _calibration_texts(samples, calibration, seed, candidate) if scheme == "w8_a8_static" else ()
+    asked = quantization or Quantization()
+    # a checkpoint that was trained for its grid brings its ranges along
+    trained = scheme == STATIC and grid.read(checkpoint) is not None
+    needs_texts = format == "tflite" and asked.reads_texts(scheme) and not trained
+    texts = _calibration_texts(samples, calibration, seed, candidate) if needs_texts else ()
     out.parent.mkdir(parents=True, exist_ok=True)
-    return WRITERS[format](Job(checkpoint, scheme, tuple(lengths), texts, calibration, out, report, float_file))
+    return WRITERS[format](
+        Job(checkpoint, scheme, tuple(lengths), texts, calibration, out, report, float_file, asked, seed)
+    )
 
 
 def _calibration_texts(samples: Samples, calibration: Calibration, seed: int, candidate: str) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from edgekit.errors import BuildError, MissingExtra
 
@@ -18,12 +19,16 @@ _TYPES = {code: name.lower() for name, code in vars(schema.TensorType).items() i
 
 @dataclass(frozen=True)
 class Tensor:
-    """``buffer`` is the place of its data in the file, ``size`` the bytes there; only a constant has any."""
+    """``buffer`` is the place of its data in the file, ``size`` the bytes there; only a constant has any. ``scales``
+    and ``zeros`` are empty where the tensor is not quantized."""
 
     name: str
     dtype: str
+    shape: tuple[int, ...]
     buffer: int
     size: int
+    scales: tuple[float, ...] = ()
+    zeros: tuple[int, ...] = ()
 
     @property
     def constant(self) -> bool:
@@ -64,7 +69,9 @@ def read(file: Path) -> Model:
         raise BuildError("not a TFLite file", where=str(file), given=content[4:8], allowed="TFL3 at byte 4")
     model = schema.Model.GetRootAs(content, 0)
     sizes = [_size(model.Buffers(n)) for n in range(model.BuffersLength())]
-    kinds = [_kind(model.OperatorCodes(n)) for n in range(model.OperatorCodesLength())]
+    kinds = [
+        kind_of(schema.OperatorCodeT.InitFromObj(model.OperatorCodes(n))) for n in range(model.OperatorCodesLength())
+    ]
     subgraphs = tuple(_subgraph(n, model.Subgraphs(n), sizes, kinds) for n in range(model.SubgraphsLength()))
     found = (model.SignatureDefs(n) for n in range(model.SignatureDefsLength()))
     return Model(subgraphs, {one.SignatureKey().decode(): one.SubgraphIndex() for one in found})
@@ -75,15 +82,29 @@ def _size(buffer: schema.Buffer) -> int:
     return int(buffer.Size() if buffer.Offset() > 1 else buffer.DataLength())
 
 
-def _kind(code: schema.OperatorCode) -> str:
+def kind_of(code: Any) -> str:
+    """The name of an unpacked operator code (``schema.OperatorCodeT``)."""
     # codes up to 127 stand in the older field as well, later ones only in the newer
-    kind: str = _KINDS[max(code.BuiltinCode(), code.DeprecatedBuiltinCode())]
+    kind: str = _KINDS[max(code.builtinCode, code.deprecatedBuiltinCode)]
     return kind
+
+
+def _tensor(raw: schema.Tensor, sizes: list[int]) -> Tensor:
+    found = raw.Quantization()
+    return Tensor(
+        name=raw.Name().decode(),
+        dtype=_TYPES[raw.Type()],
+        shape=tuple(raw.Shape(n) for n in range(raw.ShapeLength())),
+        buffer=raw.Buffer(),
+        size=sizes[raw.Buffer()],
+        scales=() if found is None else tuple(found.Scale(n) for n in range(found.ScaleLength())),
+        zeros=() if found is None else tuple(found.ZeroPoint(n) for n in range(found.ZeroPointLength())),
+    )
 
 
 def _subgraph(index: int, graph: schema.SubGraph, sizes: list[int], kinds: list[str]) -> Subgraph:
     raw = [graph.Tensors(n) for n in range(graph.TensorsLength())]
-    tensors = tuple(Tensor(one.Name().decode(), _TYPES[one.Type()], one.Buffer(), sizes[one.Buffer()]) for one in raw)
+    tensors = tuple(_tensor(one, sizes) for one in raw)
     operators = tuple(
         Operator(
             kind=kinds[one.OpcodeIndex()],

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgekit.spec.manifest import Realised, Signature, Tensor
 from edgekit.spec.progress import Report, quiet
-from edgekit.spec.quantize import Calibration
+from edgekit.spec.quantize import Calibration, Quantization
 
 
 @dataclass(frozen=True)
 class Job:
-    """One file to write. ``texts`` are for calibration, empty where the scheme needs none."""
+    """One file to write. ``texts`` are for calibration, empty where the scheme needs none; ``seed`` is for stochastic
+    rounding."""
 
     checkpoint: Path
     scheme: str
@@ -24,6 +25,8 @@ class Job:
     out: Path
     report: Report = quiet
     float_file: Path | None = None
+    quantization: Quantization = field(default_factory=Quantization)
+    seed: int = 0
 
 
 @dataclass(frozen=True)

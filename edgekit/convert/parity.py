@@ -34,9 +34,12 @@ class Bounds:
 #: static. A file that was converted wrongly is far below: stock static int8 reached 0.67.
 BOUNDS: dict[str, Bounds] = {
     "w32_a32_float": Bounds(0.9999, 1.0),
+    "w16_a32_float": Bounds(0.999, 0.98),
     "w8_a32_weight": Bounds(0.99, 0.97),
     "w8_a32_dynamic": Bounds(0.96, 0.94),
     "w8_a8_static": Bounds(0.97, 0.93),
+    "w4_a32_weight": Bounds(0.8, 0.8),
+    "w4_a32_dynamic": Bounds(0.8, 0.8),
 }
 
 

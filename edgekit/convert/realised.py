@@ -2,13 +2,16 @@
 
 A precision says how an operator computes:
 
-=================  ========================================================================================
-``int8``           int8 in, int8 out
-``int8-dynamic``   int8 weights; the activations come as float32 and are turned to int8 at each call
-``int8-weights``   weights are stored in int8 and turned to float32 at each call; computed in float32
-``float32``        all float32
-``int32``          whole numbers: token ids, shapes
-=================  ========================================================================================
+===================  ======================================================================================
+``int8``             int8 in, int8 out
+``int8-dynamic``     int8 weights; the activations come as float32 and are turned to int8 at each call
+``int8-weights``     weights are stored in int8 and turned to float32 at each call; computed in float32
+``int4-dynamic``     as ``int8-dynamic``, two weights a byte
+``int4-weights``     as ``int8-weights``, two weights a byte
+``float16-weights``  as ``int8-weights``, in half precision
+``float32``          all float32
+``int32``            whole numbers: token ids, shapes
+===================  ======================================================================================
 
 Operators are counted over all signatures of a file.
 """
@@ -25,6 +28,8 @@ from edgekit.spec.manifest import OpCount, Realised
 
 #: Operators that hold weights: float32 weights there are a fallback under every int8 scheme.
 _WEIGHTED = {"FULLY_CONNECTED", "EMBEDDING_LOOKUP"}
+#: Types that weights are stored in to be turned to float, or to be multiplied with int8.
+_STORED = {"int8", "int4", "float16"}
 _MOVES = {
     "RESHAPE",
     "TRANSPOSE",
@@ -84,24 +89,26 @@ def weight_bytes(sizes: Iterable[tuple[str, int]]) -> dict[str, int]:
 def _precision(graph: Subgraph, operator: Operator) -> str:
     tensors = graph.tensors
     results = {tensors[one].dtype for one in operator.outputs}
-    weights = {tensors[one].dtype for one in operator.inputs if tensors[one].constant}
+    stored = {tensors[one].dtype for one in operator.inputs if tensors[one].constant} & _STORED
     if operator.kind in ("QUANTIZE", "DEQUANTIZE"):
-        return "int8-weights" if "int8" in weights else "int8"
-    if "float32" in results:
-        if "int8" in weights:
-            return "int8-weights" if operator.kind == "EMBEDDING_LOOKUP" else "int8-dynamic"
-        if operator.kind in _WEIGHTED and _dequantized(graph, operator):
-            return "int8-weights"
-        return "float32"
-    return sorted(results)[0]
+        return f"{stored.pop()}-weights" if stored else "int8"
+    if "float32" not in results:
+        return sorted(results)[0]
+    if stored:
+        return f"{stored.pop()}-{'weights' if operator.kind == 'EMBEDDING_LOOKUP' else 'dynamic'}"
+    stored = _dequantized(graph, operator) if operator.kind in _WEIGHTED else set()
+    return f"{stored.pop()}-weights" if stored else "float32"
 
 
-def _dequantized(graph: Subgraph, operator: Operator) -> bool:
-    """Whether an input of the operator is a constant in int8 that is turned to float just before."""
-    return any(
-        one.kind == "DEQUANTIZE" and graph.tensors[one.inputs[0]].constant and set(one.outputs) & set(operator.inputs)
+def _dequantized(graph: Subgraph, operator: Operator) -> set[str]:
+    """The types of the operator's constant inputs that are turned to float just before."""
+    return {
+        graph.tensors[one.inputs[0]].dtype
         for one in graph.operators
-    )
+        if one.kind == "DEQUANTIZE"
+        and graph.tensors[one.inputs[0]].constant
+        and set(one.outputs) & set(operator.inputs)
+    } & _STORED
 
 
 def _fallbacks(counts: Counter[tuple[str, str]], scheme: str) -> tuple[str, ...]:
@@ -110,13 +117,11 @@ def _fallbacks(counts: Counter[tuple[str, str]], scheme: str) -> tuple[str, ...]
     found = []
     for (kind, precision), number in sorted(counts.items()):
         if scheme == "w8_a8_static" and precision == "int8-dynamic":
-            found.append(
-                f"{number} {kind} in int8-dynamic: a few channels are so large that static int8 would drown the rest"
-            )
+            found.append(f"{number} {kind} in int8-dynamic: by name, or because static int8 would lose too much there")
         if precision != "float32" or kind in _MOVES:
             continue
         if kind in _WEIGHTED:
-            found.append(f"{number} {kind} in float32: the quantizer left these weights alone")
-        elif scheme != "w8_a32_weight":
+            found.append(f"{number} {kind} in float32: a product of two activations, or kept so by the recipe")
+        elif not scheme.endswith(("_weight", "_float")):
             found.append(f"{number} {kind} in float32: {_REASONS.get(kind, 'no int8 form in this scheme')}")
     return tuple(found)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekit.convert import calibrate, module, quantize, realised
+from edgekit.convert import graph, lean, module, prepare, quantize, realised
 from edgekit.convert.job import Converted, Job, signature_name, signatures, write_whole
-from edgekit.convert.tokens import Inputs, spread, tokenize
+from edgekit.convert.tokens import Inputs
 from edgekit.errors import BuildError, MissingExtra
 from edgekit.spec.progress import Report, quiet
 
@@ -22,13 +22,6 @@ except ImportError as error:
     raise MissingExtra(error.name or "ai-edge-litert", "host") from error
 
 FLOAT = "w32_a32_float"
-STATIC = "w8_a8_static"
-#: Each bucket has activations, and so ranges, of its own: none may go with a handful of texts.
-LEAST_TEXTS = 64
-#: In dB. In a fine-tuned MiniLM all activations of matrix products stand above it but those around the second
-#: feed-forward product, which carry a few channels 100 times as large as the rest (Bondarenko 2021): int8 there cost
-#: 2 points of accuracy.
-LEAST_FIDELITY = 27.0
 
 
 class _Named(nn.Module):  # type: ignore[misc]
@@ -61,13 +54,18 @@ def write(job: Job) -> Converted:
 
 
 def export(classifier: module.Classifier, lengths: Sequence[int], out: Path, report: Report = quiet) -> None:
-    """Convert to float32 TFLite. Most of the time goes into torch's own decompositions, so it grows with the layers."""
+    """Convert to float32 TFLite; the classifier's layer norms are rewritten for it, in place.
+
+    Most of the time goes into torch's own decompositions, so it grows with the layers.
+    """
     report(f"converting {len(lengths)} signatures to TFLite", None)
     # tracing makes millions of small objects that stay alive: looking through them again and again costs a tenth of it
     gc.disable()
     try:
         with module.hushed():
-            content = _converted(_Named(classifier).eval(), lengths)
+            weights = {name: one.weight.detach().numpy() for name, one in graph.linears(classifier).items()}
+            graph.unfold_(classifier)
+            content = lean.slim(_converted(_Named(classifier).eval(), lengths), weights)
     finally:
         gc.enable()
     write_whole(out, lambda file: file.write_bytes(content))
@@ -101,26 +99,16 @@ def _converted(named: _Named, lengths: Sequence[int]) -> bytes:
 
 
 def _write_quantized(job: Job, classifier: module.Classifier, out: Path) -> None:
-    source = job.float_file
+    prepared = prepare.prepare(job, classifier)
+    source = None if prepared.changed else job.float_file
     if source is None:
         source = out.with_name(out.name + ".float")
         export(classifier, job.lengths, source, job.report)
     try:
-        ranges, spared = _calibrated(job, source) if job.scheme == STATIC else (None, set())
         job.report(f"quantizing to {job.scheme}", None)
         with module.hushed():
-            content = quantize.quantize(source, job.scheme, ranges, spared)
+            content = quantize.quantize(source, prepared.plan)
         out.write_bytes(content)
     finally:
-        if job.float_file is None:
+        if source is not job.float_file:
             source.unlink(missing_ok=True)
-
-
-def _calibrated(job: Job, source: Path) -> tuple[dict[str, calibrate.Range], set[str]]:
-    """Ranges by tensor, and the outputs of operators that one scale a tensor would spoil."""
-    ids = tokenize(job.checkpoint, job.texts, job.lengths[-1])
-    texts = spread(ids, job.lengths, LEAST_TEXTS)
-    histograms = calibrate.collect(source, texts, quantize.STATIC_OPERATORS, job.report)
-    ranges = {name: calibrate.find(one, job.calibration) for name, one in histograms.items()}
-    spoiled = {name for name, one in histograms.items() if calibrate.fidelity(one, ranges[name]) < LEAST_FIDELITY}
-    return ranges, calibrate.outputs_touching(source, quantize.STATIC_OPERATORS, spoiled)

@@ -11,7 +11,7 @@ import numpy as np
 from safetensors.torch import load_file, save_file
 
 from edgekit import convert
-from edgekit.convert import flatbuffer, module, parity, quantize, tflite
+from edgekit.convert import flatbuffer, graph, module, names, parity, quantize, tflite
 from edgekit.convert.tokens import padded
 from edgekit.data.samples import Samples
 from edgekit.errors import BuildError
@@ -107,17 +107,19 @@ def test_each_scheme_realises_its_precision(
         converted = made(tiny_checkpoint, words, tmp_path / scheme, scheme, tiny_float)
         found = counted(converted)
         products[scheme] = found["FULLY_CONNECTED", precision]
-        assert found["EMBEDDING_LOOKUP", "int8-weights"] == 2
-        assert found["FULLY_CONNECTED", "float32"] == 0
+        # words and positions in two signatures; the one product of two activations in each has no weights
+        assert found["EMBEDDING_LOOKUP", "int8-weights"] == 4
+        assert found["FULLY_CONNECTED", "float32"] == 2
         assert converted.realised.weight_bytes["int8"] > 10_000
         assert converted.parameters == sum(
             one.numel() for one in load_file(tiny_checkpoint / "model.safetensors").values()
         )
         told = " ".join(converted.realised.fallbacks)
         assert ("SOFTMAX in float32" in told) == (scheme != "w8_a32_weight")
-    # two layers of six products, pooler and classifier, in two signatures; a spared one is dynamic
-    assert products["w8_a32_weight"] == products["w8_a32_dynamic"] == 28
-    assert 20 <= products["w8_a8_static"] <= 28
+    # every product of the module, in two signatures; a spared one is dynamic
+    every = 2 * len(graph.linears(module.load(tiny_checkpoint, LENGTHS)))
+    assert products["w8_a32_weight"] == products["w8_a32_dynamic"] == every
+    assert every / 2 <= products["w8_a8_static"] <= every
 
 
 def test_weights_are_counted_once_and_all(tiny_float: Path, tiny_checkpoint: Path) -> None:
@@ -128,28 +130,6 @@ def test_weights_are_counted_once_and_all(tiny_float: Path, tiny_checkpoint: Pat
     parameters = module.parameters(module.load(tiny_checkpoint, LENGTHS))
     # the position table is folded to the rows in use
     assert 0.7 * 4 * parameters < sizes["float32"] < 1.3 * 4 * parameters
-
-
-def test_an_operator_can_be_spared(tiny_float: Path, tmp_path: Path) -> None:
-    from edgekit.convert import realised
-
-    graphs = flatbuffer.read(tiny_float).subgraphs
-    first = next(one for one in graphs[0].operators if one.kind == "FULLY_CONNECTED")
-    names = {
-        graph.tensors[place].name
-        for graph in graphs
-        for one in graph.operators
-        if one.kind == "FULLY_CONNECTED"
-        for place in (*one.inputs, *one.outputs)
-        if not graph.tensors[place].constant
-    }
-    spared = graphs[0].tensors[first.outputs[0]].name
-    out = tmp_path / "spared.tflite"
-    with module.hushed():
-        out.write_bytes(quantize.quantize(tiny_float, "w8_a8_static", dict.fromkeys(names, (-8.0, 8.0)), [spared]))
-    found = {(one.operator, one.precision): one.count for one in realised.tflite(out, "w8_a8_static").operators}
-    assert found["FULLY_CONNECTED", "int8-dynamic"] == 1
-    assert found["FULLY_CONNECTED", "int8"] == 27
 
 
 def test_two_conversions_give_the_same_bytes(
@@ -169,11 +149,14 @@ def test_two_conversions_give_the_same_bytes(
 def test_a_broken_file_fails_parity_by_name(
     tiny_checkpoint: Path, tiny_float: Path, words: Samples, tmp_path: Path
 ) -> None:
-    # every range the same and far too narrow: what a wrong calibration would do
-    ranges = {tensor.name: (-0.01, 0.01) for graph in flatbuffer.read(tiny_float).subgraphs for tensor in graph.tensors}
     good = made(tiny_checkpoint, words, tmp_path / "model.tflite", "w8_a8_static", tiny_float)
+    modules = {one.module for found in names.products(flatbuffer.read(tiny_float)).values() for one in found}
+    # every range the same and far too narrow: what a wrong calibration would do
+    narrow = dict.fromkeys(modules, (-0.01, 0.01))
     with module.hushed():
-        good.file.write_bytes(quantize.quantize(tiny_float, "w8_a8_static", ranges))
+        good.file.write_bytes(
+            quantize.quantize(tiny_float, quantize.Plan("w8_a8_static", inputs=narrow, outputs=narrow))
+        )
     with pytest.raises(BuildError, match=r"tflite/w8_a8_static strays .* at least 0.9") as caught:
         parity.check(
             good,

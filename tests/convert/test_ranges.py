@@ -3,12 +3,13 @@ from __future__ import annotations
 import pytest
 
 np = pytest.importorskip("numpy")
-pytest.importorskip("litert_torch")
-
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
 
-from edgekit.convert.calibrate import Histogram, fidelity, find, minmax, mse, percentile  # noqa: E402
+pytest.importorskip("ai_edge_quantizer")
+
+from edgekit.convert.histogram import Histogram  # noqa: E402
+from edgekit.convert.ranges import entropy, fidelity, find, linear, minmax, mse, percentile, sigma  # noqa: E402
 from edgekit.spec.quantize import Calibration  # noqa: E402
 
 pytestmark = pytest.mark.torch
@@ -80,7 +81,77 @@ def test_mse_is_never_worse_than_minmax_and_near_the_best_of_a_fine_grid() -> No
     assert error(values, low, high) <= error(values, values.min(), values.max())
 
 
-@pytest.mark.parametrize("ranges", ["minmax", "percentile", "mse"])
+def test_entropy_drops_the_outlier_and_keeps_the_bulk() -> None:
+    values = normal()
+    values[777] = 60.0
+    low, high = entropy(histogram(values))
+    assert 3.0 < high < 15.0
+    assert -15.0 < low < -3.0
+
+
+def long_tailed() -> np.ndarray:
+    """Nearly all within ±1; one value in 500 out to ±20."""
+    draw = np.random.default_rng(8)
+    return np.where(draw.random(200_000) < 0.002, draw.uniform(-20, 20, 200_000), draw.normal(0, 0.3, 200_000)).astype(
+        np.float32
+    )
+
+
+def test_entropy_serves_the_bulk_of_a_long_tail_better_than_minmax() -> None:
+    counted = histogram(long_tailed())
+    bulk = long_tailed()[np.abs(long_tailed()) < 1]
+    assert error(bulk, *entropy(counted)) < error(bulk, *minmax(counted)) / 2
+
+
+def test_entropy_agrees_with_onnx_runtimes_calibrator() -> None:
+    calibrate = pytest.importorskip("onnxruntime.quantization.calibrate")
+    values = long_tailed()
+    theirs = calibrate.HistogramCollector("entropy", False, 2048, 128, 99.99, "same")
+    theirs.collect({"x": [values]})
+    low, high = (float(one) for one in theirs.compute_collection_result()["x"][:2])
+    # theirs has 64 levels a side and coarser bins, ours 128 as TensorRT has it: it reaches further, both clip the tail
+    found = entropy(histogram(values))
+    assert high <= found[1] < 2 * high < 20.0
+    assert found[0] == pytest.approx(-found[1], rel=0.01)
+    assert low == pytest.approx(-high, rel=0.01)
+
+
+def test_sigma_is_the_mean_and_k_deviations() -> None:
+    values = normal() * 2 + 1
+    assert sigma(histogram(values), 3.0) == pytest.approx((1 - 6, 1 + 6), abs=0.06)
+
+
+def test_sigma_goes_no_further_than_the_extremes() -> None:
+    values = normal()
+    assert sigma(histogram(values), 50.0) == minmax(histogram(values))
+
+
+def test_one_outlier_among_many_moves_sigma_little() -> None:
+    values = normal()
+    values[777] = 60.0
+    assert sigma(histogram(values), 6.0)[1] == pytest.approx(6.0, abs=0.5)
+
+
+def texts(count: int = 200) -> list[np.ndarray]:
+    draw = np.random.default_rng(6)
+    return [draw.standard_normal(int(draw.integers(200, 20_000))).astype(np.float32) for _ in range(count)]
+
+
+def test_linear_predicts_the_extremes_of_long_texts() -> None:
+    long = [np.random.default_rng(100 + n).standard_normal(20_000).max() for n in range(200)]
+    low, high = linear(histogram(*texts()), 0.99)
+    assert np.mean(np.array(long) <= high) == pytest.approx(0.98, abs=0.03)
+    assert low == pytest.approx(-high, rel=0.1)
+
+
+def test_linear_is_hardly_moved_by_an_outlier_in_one_text() -> None:
+    planted_texts = texts()
+    planted_texts[5][3] = 40.0
+    assert linear(histogram(*planted_texts), 0.99)[1] < 15.0
+    assert minmax(histogram(*planted_texts))[1] == 40.0
+
+
+@pytest.mark.parametrize("ranges", ["minmax", "percentile", "mse", "entropy", "sigma", "linear"])
 def test_a_range_always_holds_zero(ranges: str) -> None:
     calibration = Calibration(ranges=ranges)
     assert find(histogram(np.full(100, 3.0, np.float32)), calibration) == pytest.approx((0.0, 3.0), rel=0.01)
@@ -113,4 +184,5 @@ def test_counts_do_not_depend_on_order_or_batches(batches: list[list[float]], dr
     parts = histogram(*shuffled)
     assert (parts.extent, parts.least, parts.greatest) == (once.extent, once.least, once.greatest)
     assert np.array_equal(parts.counts, once.counts)
+    assert sorted(parts.extremes) == sorted((len(one), float(one.min()), float(one.max())) for one in arrays)
     assert int(once.counts.sum()) == sum(len(one) for one in batches)

@@ -1,0 +1,193 @@
+"""What really stands in a quantized file: types, scales, zero points and the very integers."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytest.importorskip("litert_torch")
+
+import numpy as np
+import torch
+from ai_edge_litert.tools import flatbuffer_utils
+
+from edgekit.convert import faked, flatbuffer, graph, lean, module, names, quantize, realised, rounding, tflite
+from edgekit.convert.quantize import Plan
+from edgekit.convert.tokens import padded
+from edgekit.errors import BuildError
+from edgekit.spec.quantize import Quantization
+
+pytestmark = [pytest.mark.torch, pytest.mark.slow]
+LENGTHS = (8, 16)
+
+
+def products(file: Path) -> list[names.Product]:
+    return [one for found in names.products(flatbuffer.read(file)).values() for one in found]
+
+
+def written(
+    source: Path, out: Path, scheme: str, asked: Quantization | None = None, **changed: Any
+) -> flatbuffer.Model:
+    modules = {one.module for one in products(source)}
+    ranges = dict.fromkeys(modules, (-6.0, 10.0))
+    plan = Plan(scheme, asked or Quantization(), inputs=ranges, outputs=ranges, **changed)
+    with module.hushed():
+        out.write_bytes(quantize.quantize(source, plan))
+    return flatbuffer.read(out)
+
+
+def tensors(model: flatbuffer.Model) -> dict[str, flatbuffer.Tensor]:
+    return {one.name: one for sub in model.subgraphs for one in sub.tensors}
+
+
+def test_every_product_has_its_modules_name_and_weight(tiny_float: Path, tiny_checkpoint: Path) -> None:
+    linears = graph.linears(module.load(tiny_checkpoint, LENGTHS))
+    found = names.products(flatbuffer.read(tiny_float))
+    assert sorted(found) == ["len16", "len8"]
+    content = {
+        tensor.name.decode(): (sub, tensor)
+        for sub in flatbuffer_utils.read_model_from_bytearray(bytearray(tiny_float.read_bytes())).subgraphs
+        for tensor in sub.tensors
+    }
+    buffers = flatbuffer_utils.read_model_from_bytearray(bytearray(tiny_float.read_bytes())).buffers
+    for one in found.values():
+        assert sorted(product.module for product in one) == sorted(linears)
+        for product in one:
+            data = bytes(buffers[content[product.weight][1].buffer].data)
+            assert data == linears[product.module].weight.detach().numpy().tobytes()
+
+
+def test_a_layer_norm_is_not_folded_into_the_products_after_it(tiny_checkpoint: Path, tmp_path: Path) -> None:
+    classifier = module.load(tiny_checkpoint, (8,))
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        for one in classifier.modules():
+            if isinstance(one, torch.nn.LayerNorm):
+                one.weight.data.uniform_(0.2, 3.0)
+                one.bias.data.normal_()
+    linears = graph.linears(classifier)
+    inputs = padded([3, 58, 4], 8)
+    with torch.inference_mode():
+        expected = classifier(*(torch.from_numpy(one) for one in inputs.values())).numpy()
+    tflite.export(classifier, (8,), tmp_path / "x.tflite")
+    assert sorted(one.module for one in products(tmp_path / "x.tflite")) == sorted(linears)
+    assert tflite.run(tmp_path / "x.tflite", [inputs]) == pytest.approx(expected, abs=1e-4)
+
+
+def test_constants_stand_once_and_names_are_short(tiny_float: Path) -> None:
+    model = flatbuffer.read(tiny_float)
+    assert max(len(one) for one in tensors(model)) < 60
+    lookups = [
+        {sub.tensors[one.inputs[1]].buffer for one in sub.operators if one.kind == "EMBEDDING_LOOKUP"}
+        for sub in model.subgraphs
+    ]
+    # words and positions, one table each for both lengths
+    assert lookups[0] == lookups[1]
+    assert len(lookups[0]) == 2
+    content = flatbuffer_utils.read_model_from_bytearray(bytearray(tiny_float.read_bytes()))
+    filled = [bytes(one.data) for one in content.buffers if one.data is not None and len(one.data) > 64]
+    assert len(filled) == len(set(filled))
+    assert len(lean.shared(tiny_float.read_bytes())) <= tiny_float.stat().st_size
+
+
+def test_scales_are_one_a_channel_or_one_a_tensor(tiny_float: Path, tmp_path: Path) -> None:
+    channel = tensors(written(tiny_float, tmp_path / "c", "w8_a32_dynamic"))
+    tensor = tensors(written(tiny_float, tmp_path / "t", "w8_a32_dynamic", Quantization(weights="tensor")))
+    for one in products(tiny_float):
+        assert len(channel[one.weight].scales) == channel[one.weight].shape[0]
+        assert len(tensor[one.weight].scales) == 1
+        assert tensor[one.weight].scales[0] == pytest.approx(max(channel[one.weight].scales))
+
+
+def test_symmetric_activations_have_no_zero_point(tiny_float: Path, tmp_path: Path) -> None:
+    def zeros(asked: Quantization) -> set[int]:
+        model = written(tiny_float, tmp_path / "x", "w8_a8_static", asked)
+        return {
+            model.subgraphs[0].tensors[place].zeros[0]
+            for one in model.subgraphs[0].operators
+            if one.kind == "FULLY_CONNECTED" and model.subgraphs[0].tensors[one.outputs[0]].dtype == "int8"
+            for place in (one.inputs[0], one.outputs[0])
+        }
+
+    assert zeros(Quantization(activations="symmetric")) == {0}
+    assert zeros(Quantization()) == {round(-128 + 6 / (16 / 255))}
+
+
+def test_int4_holds_int4_and_halves_the_weights(tiny_float: Path, tmp_path: Path) -> None:
+    sizes = {}
+    for scheme in ("w8_a32_weight", "w4_a32_weight", "w4_a32_dynamic"):
+        model = written(tiny_float, tmp_path / scheme, scheme)
+        kinds = {tensors(model)[one.weight].dtype for one in products(tiny_float)}
+        assert kinds == {scheme[:2].replace("w", "int")}
+        sizes[scheme] = realised.tflite(tmp_path / scheme, scheme).weight_bytes[kinds.pop()]
+        assert np.isfinite(tflite.run(tmp_path / scheme, [padded([3, 58, 4], 8)])).all()
+    assert sizes["w4_a32_weight"] == sizes["w4_a32_dynamic"] == pytest.approx(sizes["w8_a32_weight"] / 2, rel=0.01)
+    found = {one.precision for one in realised.tflite(tmp_path / "w4_a32_dynamic", "w4_a32_dynamic").operators}
+    assert {"int4-dynamic", "int4-weights"} <= found
+
+
+def test_half_precision_halves_the_weights_and_changes_little(tiny_float: Path, tmp_path: Path) -> None:
+    written(tiny_float, tmp_path / "half", "w16_a32_float")
+    half = realised.tflite(tmp_path / "half", "w16_a32_float")
+    plain = realised.tflite(tiny_float, "w32_a32_float")
+    assert half.weight_bytes["float16"] > 0.45 * plain.weight_bytes["float32"]
+    inputs = [padded([3, 58, 4], 8)]
+    assert tflite.run(tmp_path / "half", inputs) == pytest.approx(tflite.run(tiny_float, inputs), abs=0.02)
+
+
+@pytest.mark.parametrize("granularity", ["channel", "tensor"])
+def test_the_file_holds_exactly_the_integers_that_were_chosen(
+    granularity: str, tiny_float: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    model = flatbuffer_utils.read_model_from_bytearray(bytearray(tiny_float.read_bytes()))
+    chosen, scales = {}, {}
+    for name, one in graph.linears(module.load(tiny_checkpoint, LENGTHS)).items():
+        # a scale of our own, which no row's extreme would give
+        scale = faked.scales(one.weight, granularity) * 1.07
+        rounded = rounding.stochastic(one.weight.detach(), scale, torch.Generator().manual_seed(3))
+        chosen[name], scales[name] = (rounded / scale[:, None]).round().to(torch.int8).numpy(), scale.numpy()
+        for sub in model.subgraphs:
+            for tensor in sub.tensors:
+                if tensor.name.decode().endswith(f"/{name}.weight"):
+                    model.buffers[tensor.buffer].data = np.frombuffer(rounded.numpy().tobytes(), np.uint8)
+    source = tmp_path / "source.tflite"
+    source.write_bytes(lean.pack(model))
+    for scheme in ("w8_a32_dynamic", "w8_a8_static"):
+        out = tmp_path / scheme
+        read = tensors(written(source, out, scheme, Quantization(weights=granularity), scales=scales))  # type: ignore[arg-type]
+        buffers = flatbuffer_utils.read_model_from_bytearray(bytearray(out.read_bytes())).buffers
+        for one in products(source):
+            tensor = read[one.weight]
+            held = np.frombuffer(bytes(buffers[tensor.buffer].data), np.int8).reshape(tensor.shape)
+            assert np.array_equal(held, chosen[one.module])
+            assert np.array(tensor.scales) == pytest.approx(scales[one.module], rel=1e-6)
+
+
+def test_precisions_are_given_by_module(tiny_float: Path, tmp_path: Path) -> None:
+    kept = {"classifier": "float", "bert.pooler.dense": "dynamic"}
+    written(tiny_float, tmp_path / "x", "w8_a8_static", precisions=kept)
+    counts = {
+        (one.operator, one.precision): one.count
+        for one in realised.tflite(tmp_path / "x", "w8_a8_static").operators
+        if one.operator == "FULLY_CONNECTED"
+    }
+    assert counts["FULLY_CONNECTED", "int8-dynamic"] == 2
+    assert counts["FULLY_CONNECTED", "int8"] == len(products(tiny_float)) - 4
+
+
+def test_rows_that_cannot_be_cut_into_blocks_are_refused(tiny_float: Path, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match="cannot be cut into blocks") as caught:
+        written(tiny_float, tmp_path / "x", "w4_a32_dynamic", Quantization(block=256))
+    assert "rows of" in str(caught.value.given)
+    assert not (tmp_path / "x").exists()
+
+
+def test_products_that_read_one_tensor_must_agree_on_its_range(tiny_float: Path) -> None:
+    modules = {one.module for one in products(tiny_float)}
+    inputs = dict.fromkeys(modules, (-6.0, 10.0))
+    inputs["bert.encoder.layer.0.attention.self.key"] = (-5.0, 10.0)
+    outputs = dict.fromkeys(modules, (-6.0, 10.0))
+    with pytest.raises(BuildError, match="different ranges"):
+        quantize.quantize(tiny_float, Plan("w8_a8_static", inputs=inputs, outputs=outputs))
