@@ -8,10 +8,12 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit import evaluating
+from edgekit.compress.report import StepReport
 from edgekit.errors import BuildError
 from edgekit.evaluating import Files, Made, blob_of
 from edgekit.home import Home
@@ -20,10 +22,10 @@ from edgekit.spec import codec
 from edgekit.spec.device import Device
 from edgekit.spec.manifest import Artifact, GoldenCase, Manifest, Parity, Realised, Role, Signature
 from edgekit.spec.progress import Report, quiet
-from edgekit.spec.recipe import Recipe
+from edgekit.spec.recipe import Recipe, Step
 from edgekit.spec.scheme import FORMAT_SCHEMES, STARTS_FROM
 from edgekit.spec.target import Target
-from edgekit.stages import Stages, code_digest, versions
+from edgekit.stages import Stages, code_digest, files_digest, versions
 
 if TYPE_CHECKING:
     from edgekit.data.lengths import LengthStatistics
@@ -33,6 +35,7 @@ __all__ = ["Builder", "Made"]
 TRAINERS = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
 CONVERTERS = (*TRAINERS, "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "torchao")
 GOLDEN = 16
+STEP = "step.json"
 DRAWN = 1024
 
 
@@ -55,6 +58,8 @@ class Builder:
         self.stages = Stages(home.cache / "stages", report)
         #: What the model and the data state of their licences, for the manifest.
         self.licences: dict[str, str] = {}
+        #: What the recipe's steps did, in order.
+        self.steps: list[StepReport] = []
 
     def samples(self) -> Any:
         """Texts and labels; the folder is named by their digest, so that new package lists are new data."""
@@ -106,13 +111,16 @@ class Builder:
         from edgekit import compress
 
         reference = module = model
+        after: list[Module] = []
         for number, step in enumerate(self.recipe.compress, 1):
-            if step.kind != "finetune":
+            if step.needs_classifier:
                 _check_labels(reference, samples)
+            others = self._teachers(step, after)
             inputs = {
                 "step": codec.encode(step),
                 "from": module.key,
                 "teacher": reference.key,
+                "teachers": [one.key for one in others],
                 "samples": samples.digest,
                 "lengths": self.recipe.data.lengths,
                 "seed": self.recipe.seed,
@@ -120,29 +128,36 @@ class Builder:
                 "versions": versions(*TRAINERS),
             }
             name = f"{number}-{step.kind}"
-            at, teacher = module, reference
-
-            def make(
-                part: Path, step: Any = step, at: Module = at, teacher: Module = teacher, name: str = name
-            ) -> None:
-                done = compress.apply(
-                    step,
-                    at.folder,
-                    teacher.folder,
-                    samples,
-                    part / "checkpoint",
-                    lengths=self.recipe.data.lengths,
-                    seed=self.recipe.seed,
-                    report=_prefixed(self.report, name),
-                )
-                (part / "step.json").write_text(json.dumps(codec.encode(done), indent=1))
-
-            folder = self.stages.run(name, inputs, make) / "checkpoint"
-            module = Module(folder, codec.digest(inputs))
+            run = partial(
+                compress.apply,
+                step,
+                module.folder,
+                reference.folder,
+                samples,
+                lengths=self.recipe.data.lengths,
+                seed=self.recipe.seed,
+                teachers=[one.folder for one in others],
+                report=_prefixed(self.report, name),
+            )
+            folder = self.stages.run(name, inputs, partial(_compressed, run), _checkpoint_digest)
+            self.steps.append(codec.loads(StepReport, (folder / STEP).read_text()))
+            module = Module(folder / "checkpoint", codec.digest(inputs))
+            after.append(module)
             if step.kind == "finetune":
                 reference = module
         _check_labels(reference, samples)
         return reference, module
+
+    def _teachers(self, step: Step, after: Sequence[Module]) -> list[Module]:
+        """Whom a step learns from besides the reference: earlier steps by number, checkpoint folders by path."""
+        found = []
+        for one in step.distill.teachers if step.distill else ():
+            if isinstance(one, int):
+                found.append(after[one - 1])
+            else:
+                folder = self.base / Path(one).expanduser()
+                found.append(Module(folder, _folder_digest(folder)))
+        return found
 
     def baseline(self, reference: Module, samples: Any) -> Made:
         """The reference as float TFLite: what every candidate is held against."""
@@ -198,18 +213,24 @@ class Builder:
             "scheme": scheme,
             "from": module.key,
             "lengths": recipe.data.lengths,
-            "calibration": codec.encode(recipe.convert.calibration) if scheme == "w8_a8_static" else None,
+            "calibration": codec.encode(recipe.convert.calibration)
+            if recipe.convert.quantization.reads_texts(scheme)
+            else None,
+            "quantization": codec.encode(recipe.convert.quantization) if scheme != first else None,
             "samples": samples.digest,
             "seed": recipe.seed,
             "code": code_digest("convert", "models", "data"),
             "versions": versions(*CONVERTERS),
         }
 
+        # before it is asked for, and cached or not: every build runs the same stages in the same order
+        whole = None if first == scheme else self._converted(module, form, first, samples)
+
         def make(part: Path) -> None:
             report = _prefixed(self.report, f"{form} {scheme}")
             file = part / f"model.{form}"
             try:
-                source = None if first == scheme else self._source(module, form, first, samples)
+                source = None if whole is None else _source(whole, form, first)
                 done = convert.convert(
                     module.folder,
                     format=form,
@@ -221,6 +242,7 @@ class Builder:
                     seed=recipe.seed,
                     report=report,
                     float_file=source,
+                    quantization=recipe.convert.quantization,
                 )
                 texts = [one.text for one in samples.validation[:64]]
                 checked = parity.check(
@@ -238,14 +260,6 @@ class Builder:
 
         return self.stages.run(f"{form}-{scheme}", inputs, make)
 
-    def _source(self, module: Module, form: str, first: str, samples: Any) -> Path:
-        """The file that a format's other schemes start from. Raises BuildError where that one failed."""
-        folder = self._converted(module, form, first, samples)
-        failure = json.loads((folder / "converted.json").read_text()).get("failure")
-        if failure:
-            raise BuildError(f"{form}-{first}, which it starts from, failed: {failure}")
-        return folder / f"model.{form}"
-
     def priced(
         self, made: Sequence[Made | Candidate], baseline: Made, samples: Any, device: Device | None
     ) -> tuple[Candidate, ...]:
@@ -253,9 +267,15 @@ class Builder:
         return evaluating.priced(self.home, self.stages, made, baseline, samples, device)
 
     def pack(
-        self, shipped: Made, baseline: Made, samples: Any, target: Target | None, output: Path | None
+        self,
+        shipped: Made,
+        baseline: Made,
+        samples: Any,
+        target: Target | None,
+        output: Path | None,
+        check: Callable[[str], None] = lambda digest: None,
     ) -> tuple[Path, str, Manifest]:
-        """Write and sign the bundle; its folder, digest and manifest."""
+        """Write and sign the bundle; its folder, digest and manifest. ``check`` may refuse the digest before that."""
         from edgekit.bundle import build as bundles
         from edgekit.bundle import sign
 
@@ -284,6 +304,7 @@ class Builder:
             for blob, file in ((made.artifact.blob, made.file), (made.artifact.tokenizer, made.tokenizer))
         }
         files |= {manifest.golden.sha256: golden_file, manifest.samples.sha256: drawn_file}
+        check(codec.digest(manifest))
         key = sign.ensure_key(self.home.keys / "signing")
         sign.allow(self.home.keys / "trusted", key.with_suffix(".pub"))
         folder = output or self.home.bundles / f"{self.recipe.name}-{codec.digest(manifest)[:12]}"
@@ -329,9 +350,26 @@ def _check_labels(reference: Module, samples: Any) -> None:
     )
 
 
+def _compressed(run: Callable[..., StepReport], part: Path) -> None:
+    (part / STEP).write_text(codec.dumps(run(part / "checkpoint")))
+
+
+def _checkpoint_digest(folder: Path) -> str:
+    # not step.json: it tells the seconds that the step took
+    return files_digest(folder / "checkpoint")
+
+
+def _source(folder: Path, form: str, scheme: str) -> Path:
+    """The file that a format's other schemes start from. Raises BuildError where that one failed."""
+    failure = json.loads((folder / "converted.json").read_text()).get("failure")
+    if failure:
+        raise BuildError(f"{form}-{scheme}, which it starts from, failed: {failure}")
+    return folder / f"model.{form}"
+
+
 def _folder_digest(folder: Path) -> str:
-    """Of the three files that make a checkpoint, and the structure file where there is one."""
-    names = ("config.json", "model.safetensors", "tokenizer.json", "edgekit.json")
+    """Of the three files that make a checkpoint, and those of its structure and its grid where there are any."""
+    names = ("config.json", "model.safetensors", "tokenizer.json", "edgekit.json", "quantization.json")
     return codec.digest({name: blob_of(folder / name).sha256 for name in names if (folder / name).is_file()})
 
 

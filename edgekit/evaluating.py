@@ -65,11 +65,17 @@ def answered(home: Home, stages: Stages, artifact: Artifact, files: Files, sampl
             run = _measure(agent, artifact, files, samples, part, "", len(samples.test), stages.report)
         (part / "run.json").write_text(codec.dumps(run))
 
-    folder = stages.run(f"evaluate-{artifact.name}", inputs, make)
+    folder = stages.run(f"evaluate-{artifact.name}", inputs, make, _answers_digest)
     run = codec.loads(Run, (folder / "run.json").read_text())
     if run.invalid:
         stages.forget(folder)  # the host was swapping: that says nothing of the next build's figures
     return run
+
+
+def _answers_digest(folder: Path) -> str:
+    """Of the answers alone: how long they took is another matter."""
+    run = codec.loads(Run, (folder / "run.json").read_text())
+    return codec.digest(run.failure if run.measured is None else run.measured.labels)
 
 
 def priced(
@@ -109,7 +115,7 @@ def _priced(stages: Stages, made: Made, samples: Any, board: Board) -> Run:
         run = _measure(agent, artifact, made, samples, part, runtime, PRICED, stages.report)
         (part / "run.json").write_text(codec.dumps(run))
 
-    folder = stages.run(f"price-{artifact.name}", inputs, make)
+    folder = stages.run(f"price-{artifact.name}", inputs, make, None)
     run = codec.loads(Run, (folder / "run.json").read_text())
     if not board.repeatable or run.measured is None or run.invalid:
         stages.forget(folder)  # a wall clock's figures, like a failure, are for this build only

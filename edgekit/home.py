@@ -68,3 +68,8 @@ class Home:
     def keys(self) -> Path:
         """The signing key and whom this host trusts."""
         return self._made("keys", 0o700)
+
+    @property
+    def searches(self) -> Path:
+        """Searches, one folder each: every trial is kept, and a search goes on from them."""
+        return self._made("searches")

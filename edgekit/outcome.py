@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from edgekit.benchmark.summary import Line
+from edgekit.compress.report import StepReport
 from edgekit.spec.manifest import Manifest
 from edgekit.spec.result import Result
 from edgekit.spec.target import Facts
+from edgekit.spec.trial import Sensitivity, Trial
 from edgekit.spec.wire import Health, Predictions
 
 if TYPE_CHECKING:
@@ -45,7 +47,8 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Built:
-    """``texts`` says how the samples fall into the length buckets and what truncation loses."""
+    """``texts`` says how the samples fall into the length buckets and what truncation loses. ``steps`` are the
+    recipe's, each with what it did. ``lock`` is the recipe.lock beside the bundle."""
 
     bundle: Path
     digest: str
@@ -53,6 +56,8 @@ class Built:
     candidates: tuple[Candidate, ...]
     texts: LengthStatistics
     reused: tuple[str, ...] = ()
+    steps: tuple[StepReport, ...] = ()
+    lock: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -115,3 +120,51 @@ class Demo:
     deployed: Deployed
     benched: Benched
     predictions: Predictions
+
+
+@dataclass(frozen=True)
+class RangeRow:
+    """One value that may differ, and what it may be."""
+
+    path: str
+    values: str
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What a search would do. ``combinations`` is ``None`` where a range is continuous."""
+
+    name: str
+    trials: int
+    combinations: int | None
+    ranges: tuple[RangeRow, ...]
+    gates: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Searched:
+    """``front`` are the numbers of the trials that none beats, ``knee`` the one beyond which little more is won.
+    ``winner`` was built: ``command`` are the ``--set`` values that build it again. ``predicted_ms`` is the table's
+    price, ``measured_ms`` what the device (or this host) measured of the same file, ``error`` the share it is off by.
+    """
+
+    folder: Path
+    table: Path
+    trials: tuple[Trial, ...]
+    front: tuple[int, ...] = ()
+    knee: int | None = None
+    winner: int | None = None
+    built: Built | None = None
+    predicted_ms: float | None = None
+    measured_ms: float | None = None
+    error: float | None = None
+    command: tuple[str, ...] = ()
+    files: dict[str, Path] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Analyzed:
+    """A sensitivity scan, and its page where one was asked for."""
+
+    sensitivity: Sensitivity
+    html: Path | None = None

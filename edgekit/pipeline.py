@@ -13,15 +13,17 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
+from edgekit import analyzing, load, lock, searching
 from edgekit import bundle as bundles
-from edgekit import load
 from edgekit.benchmark import history
 from edgekit.benchmark import plan as bench_plan
 from edgekit.benchmark import run as bench_run
 from edgekit.benchmark.summary import lines
-from edgekit.building import Builder, Made
+from edgekit.building import CONVERTERS, Builder, Made
 from edgekit.bundle.sign import allow
 from edgekit.bundle.verify import verify
 from edgekit.deliver import apply, preflight, registry, wheels
@@ -39,7 +41,7 @@ from edgekit.inventory import (
     device_up,
 )
 from edgekit.judge import judge
-from edgekit.outcome import Benched, Built, Demo, Deployed, Reported
+from edgekit.outcome import Analyzed, Benched, Built, Demo, Deployed, Reported, Searched, SearchPlan
 from edgekit.report import html as html_report
 from edgekit.report import markdown
 from edgekit.spec import wire
@@ -52,6 +54,7 @@ from edgekit.spec.target import Facts, Target
 from edgekit.stages import Stages, code_digest
 
 __all__ = [
+    "analyze",
     "bench",
     "build",
     "bundle_inspect",
@@ -72,6 +75,7 @@ __all__ = [
     "recipes",
     "report",
     "rollback",
+    "search",
     "status",
     "targets",
 ]
@@ -91,6 +95,7 @@ def build(
     device: str | None = None,
     output: Path | None = None,
     overrides: Sequence[str] = (),
+    locked: Path | bool = False,
     home: Home | None = None,
     report: Report = quiet,
 ) -> Built:
@@ -103,9 +108,12 @@ def build(
         device: which device measures them, where several are registered.
         output: the bundle's folder; by default one below the home's ``bundles``.
         overrides: ``dotted.path=value`` settings on top of the recipe.
+        locked: refuse to build anything but what this recipe.lock says; ``True`` takes the one beside the recipe, else
+            the newest bundle's.
 
     Raises:
-        SpecError: the recipe, its data or its model is not acceptable. GateMissed: no candidate meets the gates.
+        SpecError: the recipe, its data or its model is not acceptable. BuildError: the build drifted from its lock.
+        GateMissed: no candidate meets the gates.
     """
     home = home or Home.default()
     file = load.recipe_file(recipe, extra=(home.recipes,))
@@ -114,17 +122,116 @@ def build(
     board = _board_for(asked, kind, device, home)
     kind = load.target(board.target, extra=(home.targets,)) if board else None
 
+    held = lock.find(locked, file, asked.name, home.bundles)
+    guard = lock.Guard(lock.read(held) if held else None, held, report)
+    guard.recipe(asked, kind.name if kind else None)
+    guard.host(CONVERTERS)
     builder = Builder(asked, file.parent, home, report)
+    builder.stages.watch = guard.stage
     samples = builder.samples()
+    guard.data(samples.digest)
     model = builder.model()
+    guard.model(model.key)
     reference, module = builder.compress(model, samples)
     baseline = builder.baseline(reference, samples)
     made = builder.candidates(module, samples)
     candidates = judge(builder.priced(made, baseline, samples, board), asked.gates)
-    best = next(one for one in candidates if one.shipped)
-    shipped = next(one for one in made if isinstance(one, Made) and one.artifact.name == best.name)
-    folder, digest, manifest = builder.pack(shipped, baseline, samples, kind, output)
-    return Built(folder, digest, manifest, candidates, builder.lengths(shipped, samples), tuple(builder.stages.reused))
+    best = guard.shipped(candidates)
+    candidates = tuple(replace(one, shipped=one.name == best) for one in candidates)
+    shipped = next(one for one in made if isinstance(one, Made) and one.artifact.name == best)
+    folder, digest, manifest = builder.pack(shipped, baseline, samples, kind, output, guard.bundle)
+    found = lock.made(
+        asked,
+        CONVERTERS,
+        data=samples.digest,
+        model=model.key,
+        stages=builder.stages.records,
+        shipped=best,
+        bundle=digest,
+        target=kind.name if kind else None,
+    )
+    return Built(
+        folder,
+        digest,
+        manifest,
+        candidates,
+        builder.lengths(shipped, samples),
+        tuple(builder.stages.reused),
+        tuple(builder.steps),
+        lock.write(found, lock.beside(folder)),
+    )
+
+
+def search(
+    recipe: str | Path,
+    *,
+    target: str | None = None,
+    device: str | None = None,
+    trials: int | None = None,
+    engine: str = "local",
+    workers: int = 1,
+    dry_run: bool = False,
+    output: Path | None = None,
+    overrides: Sequence[str] = (),
+    home: Home | None = None,
+    report: Report = quiet,
+) -> Searched | SearchPlan:
+    """Find the candidate in a recipe's ranges that meets the gates best, build it, and verify it end to end.
+
+    Candidates are priced by a latency table, measured once on the device (without a target, on this host) and kept;
+    those that miss a gate by their price or size are not trained. All trials are kept: a search that was interrupted,
+    or is asked for more trials, goes on.
+
+    Args:
+        target, device, output, overrides: as for :func:`build`.
+        trials: how many candidates there shall be in the end, instead of the recipe's ``search.trials``.
+        engine: ``local``, or ``ray`` with ``workers`` candidates at once on a Ray cluster.
+        dry_run: say what would be drawn from, and no more.
+
+    Raises:
+        SpecError: the recipe has no search, or is not acceptable. GateMissed: no candidate meets the gates.
+    """
+    home = home or Home.default()
+    file = load.recipe_file(recipe, extra=(home.recipes,))
+    asked = load.recipe(file, overrides)
+    wanted = searching.wanted(asked, file)
+    count = trials if trials is not None else wanted.trials
+    if dry_run:
+        return searching.plan(asked, file, count)
+    if engine not in searching.ENGINES:
+        raise UsageError("no such engine", given=engine, allowed=sorted(searching.ENGINES))
+    kind = load.target(target, extra=(home.targets,)) if target else None
+    board = _board_for(asked, kind, device, home)
+    verify = partial(_verified, target=target, device=device, home=home, overrides=tuple(overrides))
+    return searching.Searching(asked, file, board, home, verify, report).run(count, engine, workers, output)
+
+
+def _verified(file: Path, settings: Sequence[str], *, overrides: tuple[str, ...], **asked: Any) -> Built:
+    """A candidate of a search, the whole road."""
+    return build(file, overrides=(*overrides, *settings), **asked)
+
+
+def analyze(
+    recipe: str | Path,
+    *,
+    target: str | None = None,
+    device: str | None = None,
+    html: Path | None = None,
+    overrides: Sequence[str] = (),
+    home: Home | None = None,
+    report: Report = quiet,
+) -> Analyzed:
+    """The sensitivity scan: the accuracy that each method alone costs at each layer of the recipe's teacher, without
+    retraining, on the validation texts; with a target, what it would save there.
+
+    Raises:
+        SpecError: the recipe, its data or its model is not acceptable. UsageError: no such device.
+    """
+    home = home or Home.default()
+    file = load.recipe_file(recipe, extra=(home.recipes,))
+    asked = load.recipe(file, overrides)
+    board = choose(home, target=target, device=device) if target or device else None
+    return analyzing.analyze(asked, file, board, home, html, report)
 
 
 def _board_for(recipe: Recipe, target: Target | None, device: str | None, home: Home) -> Device | None:

@@ -8,7 +8,22 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent / "edgekit"
-PIPELINE = {"pipeline", "building", "evaluating", "inventory", "fieldwork", "home", "stages", "outcome", "judge"}
+PIPELINE = {
+    "pipeline",
+    "building",
+    "evaluating",
+    "inventory",
+    "fieldwork",
+    "home",
+    "stages",
+    "outcome",
+    "judge",
+    "lock",
+    "searching",
+    "trying",
+    "tabling",
+    "analyzing",
+}
 STAGES = {"data", "models", "compress", "convert", "bundle", "benchmark", "report", "emulate", "load"}
 ALLOWED: dict[str, set[str]] = {
     "errors": set(),
@@ -17,9 +32,10 @@ ALLOWED: dict[str, set[str]] = {
     **{stage: {"spec", "errors"} for stage in STAGES},
     "compress": {"spec", "errors", "data", "models"},
     "convert": {"spec", "errors", "data", "models"},
+    "search": {"compress", "convert", "models", "data", "spec", "errors"},
     "report": {"spec", "errors", "benchmark"},
     "deliver": {"spec", "bundle", "errors"},
-    "pipeline": {"spec", "errors", "deliver", *STAGES},
+    "pipeline": {"spec", "errors", "deliver", "search", *STAGES},
     "cli": {"pipeline", "load", "report", "spec", "errors"},
     "__init__": {"pipeline", "errors", "spec"},
     "__main__": {"cli"},

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Optional
+from typing import Dict, Optional, Tuple
 
 from edgekit.agent import log, sensors, store, tasks, work
 from edgekit.agent.serve import Lines
@@ -51,11 +51,39 @@ def run(
     after, swapped = sensors.read(board), sensors.swapped_in(board) - swapped
     if measured is not None and not all(0 <= one < request.labels for one in measured.labels):
         measured, failure = None, "the model answers a class beyond the {} there are".format(request.labels)
-    throttled = dict.fromkeys(sensors.live_throttle(before) + sensors.live_throttle(after))
-    invalid = tuple("throttled: " + one for one in throttled)
-    if swapped > 0:
-        invalid += ("swapping: {} pages read back".format(swapped),)
+    invalid = _invalid(before, after, swapped)
     readings = {"before_" + name: value for name, value in before.items()}
     readings.update({"after_" + name: value for name, value in after.items()})
     log.write(root, "measured", artifact=artifact.name, solution=job.solution, failure=failure, invalid=invalid)
     return Run(job, measured, failure, invalid, readings)
+
+
+def signatures(
+    root: Path,
+    request: wire.TimeSignatures,
+    runtime: Optional[Path],
+    board: Path = Path("/"),
+    host: Optional[Lines] = None,
+    report: Report = quiet,
+) -> wire.SignatureTimes:
+    """Time bare invocations. Raises DeviceError where the store lacks a model, or the runtime dies."""
+    files = {str(store.need(root, one, "a model")): one.sha256 for one in request.models}
+    task = tasks.Bare(request.format, tuple(files), request.lengths, request.threads, request.calls, request.warmup)
+    before, swapped = sensors.read(board), sensors.swapped_in(board)
+    with Child(runtime, request.threads, host) as child:
+        answer = child.ask("bare", task, tasks.BareTimes, report, request.timeout_s)
+    after, swapped = sensors.read(board), sensors.swapped_in(board) - swapped
+    log.write(root, "timed", models=len(files), lengths=list(request.lengths), threads=request.threads)
+    return wire.SignatureTimes(
+        tuple(wire.Signature(files[one.model], one.length, one.ms) for one in answer.times),
+        _invalid(before, after, swapped),
+    )
+
+
+def _invalid(before: Dict[str, float], after: Dict[str, float], swapped: int) -> Tuple[str, ...]:
+    """Why figures taken between two readings of the sensors must not be used."""
+    throttled = dict.fromkeys(sensors.live_throttle(before) + sensors.live_throttle(after))
+    invalid = tuple("throttled: " + one for one in throttled)
+    if swapped > 0:
+        invalid += ("swapping: {} pages read back".format(swapped),)
+    return invalid

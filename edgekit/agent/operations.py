@@ -203,6 +203,13 @@ def run_measure(session: Session, args: wire.Measure, report: Report) -> Run:
     return measure.run(session.root, args, folder, session.board, session.host, report)
 
 
+def time_signatures(session: Session, args: wire.TimeSignatures, report: Report) -> wire.SignatureTimes:
+    """Bare invocations, in a child of their own."""
+    session.drop_predictor()
+    folder = store.runtime_folder(session.root, args.runtime)
+    return measure.signatures(session.root, args, folder, session.board, session.host, report)
+
+
 def logs(session: Session, args: wire.Logs, report: Report) -> wire.LogLines:
     return wire.LogLines(log.tail(session.root, args.lines))
 
@@ -222,6 +229,7 @@ _OPERATIONS: Dict[str, Tuple[type, Callable[..., object]]] = {
     "prune": (wire.Prune, prune),
     "predict": (wire.Predict, predict),
     "measure": (wire.Measure, run_measure),
+    "signatures": (wire.TimeSignatures, time_signatures),
     "logs": (wire.Logs, logs),
 }
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Optional, Tuple
 
 from edgekit.spec.scheme import Format
-from edgekit.spec.wire import Prediction
+from edgekit.spec.wire import Prediction, Signature
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,23 @@ class Timing:
     count: int
     warmup: int
     pad_to: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class Bare:
+    """Time ``calls`` bare invocations of each of ``files`` at each of ``lengths``, after ``warmup`` untimed ones."""
+
+    format: Format
+    files: Tuple[str, ...]
+    lengths: Tuple[int, ...]
+    threads: int
+    calls: int
+    warmup: int
+
+
+@dataclass(frozen=True)
+class BareTimes:
+    times: Tuple[Signature, ...]
 
 
 @dataclass(frozen=True)

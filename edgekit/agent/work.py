@@ -16,7 +16,7 @@ from edgekit.spec import codec
 from edgekit.spec.manifest import GoldenCase
 from edgekit.spec.progress import Report
 from edgekit.spec.result import Measured
-from edgekit.spec.wire import Health, Prediction, Score
+from edgekit.spec.wire import Health, Prediction, Score, Signature
 
 Loaded = Tuple[pipeline.Tokenizer, Runner]
 
@@ -27,6 +27,7 @@ def operations(bare_rss: int, bare_pss: int) -> Dict[str, Operation]:
     return {
         "warm": Operation(tasks.Warm, warm),
         "time": Operation(tasks.Timing, partial(measure, bare_rss, bare_pss)),
+        "bare": Operation(tasks.Bare, bare),
         "check": Operation(tasks.Check, check),
         "ask": Operation(tasks.Ask, partial(ask, loaded)),
     }
@@ -114,6 +115,37 @@ def _timed(
     finally:
         gc.enable()
     return end_to_end, model_only, labels
+
+
+def bare(task: tasks.Bare, report: Report) -> tasks.BareTimes:
+    """Each file is loaded, timed at every length and dropped again. The garbage collector rests meanwhile."""
+    load_runtime = loader(task.format)
+    times: List[Signature] = []
+    for number, file in enumerate(task.files):
+        runner = load_runtime(file, task.threads)
+        for length in task.lengths:
+            times.append(Signature(file, length, _bare(runner, length, task.calls, task.warmup)))
+            done = len(times) / (len(task.files) * len(task.lengths))
+            report("timed model {} of {} at {} tokens".format(number + 1, len(task.files), length), done)
+    return tasks.BareTimes(tuple(times))
+
+
+def _bare(runner: Runner, length: int, calls: int, warmup: int) -> Tuple[float, ...]:
+    ids, mask = [0] * length, [1] * length
+    for _ in range(warmup):
+        runner.run(length, ids, mask)
+    clock = time.perf_counter
+    found: List[float] = []
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(calls):
+            began = clock()
+            runner.run(length, ids, mask)
+            found.append((clock() - began) * 1e3)
+    finally:
+        gc.enable()
+    return tuple(found)
 
 
 def sample_texts(file: str, count: int) -> List[str]:

@@ -32,6 +32,16 @@ def add(verbs: Verbs) -> None:
         metavar="KEY=VALUE",
         help="change one value of the recipe, as compress.0.finetune.epochs=1",
     )
+    parser.add_argument(
+        "--locked",
+        nargs="?",
+        const=True,
+        default=False,
+        type=Path,
+        metavar="LOCKFILE",
+        help="refuse to build anything but what this lock says (after RECIPE; left out: RECIPE.lock, else the newest"
+        " bundle's)",
+    )
 
 
 def run(args: Namespace, progress: Progress) -> Built:
@@ -43,6 +53,7 @@ def run(args: Namespace, progress: Progress) -> Built:
         device=args.device,
         output=args.output,
         overrides=tuple(args.overrides),
+        locked=args.locked,
         home=home(args),
         report=progress,
     )
@@ -86,3 +97,4 @@ def show(args: Namespace, built: Built, paper: Console) -> None:
     if built.reused:
         paper.print(f"reused from earlier builds: {', '.join(built.reused)}")
     paper.print(f"bundle {short(built.digest)} ({built.manifest.name}): {built.bundle}")
+    paper.print(f"lock: {built.lock}")

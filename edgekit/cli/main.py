@@ -12,6 +12,7 @@ from typing import Any
 
 import edgekit
 from edgekit.cli import (
+    analyze,
     bench,
     build,
     bundle,
@@ -25,6 +26,7 @@ from edgekit.cli import (
     recipes,
     report,
     rollback,
+    search,
     status,
     targets,
 )
@@ -34,6 +36,8 @@ from edgekit.errors import EdgekitError, UsageError
 
 _VERBS = (
     build,
+    search,
+    analyze,
     deploy,
     bench,
     predict,

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from edgekit.benchmark.plan import BASELINE, OPTIMIZED
 from edgekit.benchmark.statistics import Row
-from edgekit.report import plots, tables
+from edgekit.report import page, plots, tables
 from edgekit.report.files import write_text
-from edgekit.report.style import CSS
 from edgekit.spec.result import Result, Solution
 
 
@@ -19,22 +18,14 @@ def text(result: Result) -> str:
     said = tables.content(result)
     body = [
         _header(result, said),
-        _section("Baseline and optimized", _table(said.comparison)),
+        page.section("Baseline and optimized", page.table(said.comparison)),
         *_plots(result, said.rows),
-        _section(said.details.title, _table(said.details)),
+        page.section(said.details.title, page.table(said.details)),
         _remarks(said.remarks),
-        _section("How the figures were had", _pairs(said.labels)),
-        _section("Where they come from", _pairs(said.provenance)),
+        page.section("How the figures were had", page.pairs(said.labels)),
+        page.section("Where they come from", page.pairs(said.provenance)),
     ]
-    return (
-        '<!doctype html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
-        '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-        '<meta name="color-scheme" content="light dark">\n'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'\">\n"
-        f"<title>{escape(said.title)}</title>\n<style>{CSS}</style>\n</head>\n<body>\n<main>\n"
-        + "\n".join(one for one in body if one)
-        + "\n</main>\n</body>\n</html>\n"
-    )
+    return page.document(said.title, body)
 
 
 def write(result: Result, file: Path) -> Path:
@@ -134,17 +125,17 @@ def _plots(result: Result, rows: tuple[Row, ...]) -> list[str]:
     )
     whiskers = f"Milliseconds per sentence, median, {kind}. Whiskers: 95 % bootstrap interval. Less is better."
     return [
-        _section("Time per sentence", _figure(time, whiskers)),
-        _section(
+        page.section("Time per sentence", page.figure(time, whiskers)),
+        page.section(
             "Memory and size",
             '<div class="pair">'
-            + _figure(memory, "Peak memory above the bare interpreter.")
-            + _figure(size, "Model file on disk.")
+            + page.figure(memory, "Peak memory above the bare interpreter.")
+            + page.figure(size, "Model file on disk.")
             + "</div>",
         ),
-        _section(
+        page.section(
             "Spread over the sentences",
-            _figure(_legend([row for row, _ in measured]) + spread, "Share of sentences answered within a time."),
+            page.figure(_legend([row for row, _ in measured]) + spread, "Share of sentences answered within a time."),
         ),
     ]
 
@@ -158,36 +149,7 @@ def _legend(rows: Sequence[Row]) -> str:
     return f'<ul class="legend">{"".join(items)}</ul>'
 
 
-def _figure(svg: str, caption: str) -> str:
-    return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
-
-
-def _section(title: str, inner: str) -> str:
-    return f"<section>\n<h2>{escape(title)}</h2>\n{inner}\n</section>"
-
-
-def _table(table: tables.Table) -> str:
-    head = "".join(f'<th scope="col">{escape(one)}</th>' for one in table.columns)
-    lines = []
-    for n, row in enumerate(table.rows):
-        cells = f'<th scope="row">{escape(row[0])}</th>' + "".join(f"<td>{_cell(one)}</td>" for one in row[1:])
-        lines.append(f'<tr class="strong">{cells}</tr>' if n in table.strong else f"<tr>{cells}</tr>")
-    return (
-        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.title)}"><table>'
-        f"<thead><tr>{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>"
-    )
-
-
-def _cell(cell: str) -> str:
-    return "<br>".join(escape(one) for one in tables.lines(cell))
-
-
-def _pairs(pairs: tuple[tuple[str, str], ...]) -> str:
-    inner = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in pairs)
-    return f'<dl class="pairs">{inner}</dl>'
-
-
 def _remarks(remarks: tuple[str, ...]) -> str:
     if not remarks:
         return ""
-    return _section("Left out", f'<ul class="remarks">{"".join(f"<li>{escape(one)}</li>" for one in remarks)}</ul>')
+    return page.section("Left out", f'<ul class="remarks">{"".join(f"<li>{escape(one)}</li>" for one in remarks)}</ul>')

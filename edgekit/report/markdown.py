@@ -14,11 +14,11 @@ def text(result: Result) -> str:
     said = tables.content(result)
     parts = [f"# {_escape(said.title)}"]
     for one in (said.comparison, said.details):
-        parts += [f"## {one.title}", _table(one)]
-    parts += ["## How the figures were had", _list(said.labels)]
+        parts += [f"## {one.title}", table(one)]
+    parts += ["## How the figures were had", listed(said.labels)]
     if said.remarks:
         parts += ["## Left out", "\n".join(f"- {_escape(one)}" for one in said.remarks)]
-    parts += ["## Where they come from", _list(said.provenance)]
+    parts += ["## Where they come from", listed(said.provenance)]
     return "\n\n".join(parts) + "\n"
 
 
@@ -27,10 +27,11 @@ def write(result: Result, file: Path) -> Path:
     return write_text(file, text(result))
 
 
-def _table(table: tables.Table) -> str:
-    lines = [_row(table.columns), "| --- |" + " ---: |" * (len(table.columns) - 1)]
-    for n, row in enumerate(table.rows):
-        lines.append(_row(row, strong=n in table.strong))
+def table(content: tables.Table) -> str:
+    """A table of GitHub's Markdown."""
+    lines = [_row(content.columns), "| --- |" + " ---: |" * (len(content.columns) - 1)]
+    for n, row in enumerate(content.rows):
+        lines.append(_row(row, strong=n in content.strong))
     return "\n".join(lines)
 
 
@@ -41,7 +42,8 @@ def _row(cells: tuple[str, ...], strong: bool = False) -> str:
     return "| " + " | ".join(shown) + " |"
 
 
-def _list(pairs: tuple[tuple[str, str], ...]) -> str:
+def listed(pairs: tuple[tuple[str, str], ...]) -> str:
+    """Names and values as a list."""
     return "\n".join(f"- **{name}**: {_escape(value)}" for name, value in pairs)
 
 

@@ -57,7 +57,7 @@ def bars(name: str, title: str, bars: Sequence[Bar], width: int = WIDE) -> str:
         parts.append(f'<text class="value" x="{end + 10:.1f}" y="{middle:.1f}">{escape(one.text)}</text>')
     parts.append(f'<path class="axis" d="M{left:.1f} 0V{len(bars) * step - 4}"/>')
     description = "; ".join(f"{one.label}: {one.text}" for one in bars)
-    return _svg(name, title, description, width, len(bars) * step, parts)
+    return svg(name, title, description, width, len(bars) * step, parts)
 
 
 def ecdf(name: str, title: str, unit: str, series: Sequence[Series]) -> str:
@@ -92,7 +92,7 @@ def ecdf(name: str, title: str, unit: str, series: Sequence[Series]) -> str:
     description = "; ".join(
         f"{one.label}: from {min(one.values):.1f} to {max(one.values):.1f} {unit}" for one in series
     )
-    return _svg(name, title, description, WIDE, height, parts)
+    return svg(name, title, description, WIDE, height, parts)
 
 
 def _ticks(low: float, high: float) -> list[float]:
@@ -110,7 +110,8 @@ def _rounded(x: float, y: float, width: float, height: float) -> str:
     return f"M{x:.1f} {y:.1f}h{width - r:.1f}q{r} 0 {r} {r}v{height - 2 * r:.1f}q0 {r} -{r} {r}h-{width - r:.1f}z"
 
 
-def _svg(name: str, title: str, description: str, width: float, height: float, parts: list[str]) -> str:
+def svg(name: str, title: str, description: str, width: float, height: float, parts: list[str]) -> str:
+    """The drawing around its parts; ``name`` is unique on the page."""
     return (
         f'<svg viewBox="0 0 {width} {height}" role="img" aria-labelledby="{name}-title {name}-desc">'
         f'<title id="{name}-title">{escape(title)}</title><desc id="{name}-desc">{escape(description)}</desc>'

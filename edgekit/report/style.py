@@ -61,6 +61,10 @@ svg .axis { stroke: var(--soft); }
 svg .whisker { stroke: var(--ink); stroke-width: 1.5; fill: none; }
 svg .bar.optimized { fill: var(--optimized); } svg .bar.baseline { fill: var(--baseline); }
 svg .bar.padded { fill: var(--padded); }
+svg .disc { stroke: var(--sheet); stroke-width: 1; fill: var(--baseline); fill-opacity: 0.5; }
+svg .disc.front { fill: var(--optimized); fill-opacity: 0.75; } svg .disc.knee { fill: var(--ink); fill-opacity: 0.9; }
+svg .gate { stroke: var(--warn); stroke-dasharray: 6 4; fill: none; }
+svg .heat { fill: var(--optimized); stroke: var(--rule); } svg .value.deep { fill: var(--sheet); }
 svg .line { fill: none; stroke-width: 2; stroke-linejoin: round; }
 svg .line.optimized { stroke: var(--optimized); stroke-width: 2.5; } svg .line.baseline { stroke: var(--baseline); }
 svg .line.padded { stroke: var(--padded); stroke-dasharray: 6 3; }

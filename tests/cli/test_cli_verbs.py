@@ -17,12 +17,26 @@ from edgekit import load
 from edgekit.benchmark.summary import lines
 from edgekit.data.lengths import LengthStatistics
 from edgekit.errors import HostKeyError, UsageError
-from edgekit.outcome import Benched, Built, Candidate, Demo, Deployed, Probe, ProbeRow, Reported
+from edgekit.outcome import (
+    Analyzed,
+    Benched,
+    Built,
+    Candidate,
+    Demo,
+    Deployed,
+    Probe,
+    ProbeRow,
+    RangeRow,
+    Reported,
+    Searched,
+    SearchPlan,
+)
 from edgekit.spec import codec
 from edgekit.spec.device import Device, Emulated
 from edgekit.spec.manifest import Artifact, Blob, Manifest, OpCount, Parity, Realised, Signature, Tensor
 from edgekit.spec.result import Job, Measured, Result, Run, Solution
 from edgekit.spec.target import Facts, Target
+from edgekit.spec.trial import Cell, Option, Sensitivity, Trial
 from edgekit.spec.wire import Health, Prediction, Predictions, ReleaseState, Score, Status
 
 BLOB = Blob("ab" * 32, 12_300_000)
@@ -140,6 +154,24 @@ RESULT = Result(
 BENCHED = Benched(RESULT, {"json": Path("/h/r.json")}, rows=lines(RESULT))
 
 #: verb and flags, pipeline function, its answer, positional and keyword arguments it must get, what people must read
+SEARCHED = Searched(
+    Path("/b"),
+    Path("/b/table.json"),
+    (
+        Trial(0, {"compress.1.prune.ffn": 64}, "trained", "", Option("tflite-a", 0.9, 1_000_000, 80.0, 1.0), {}),
+        Trial(1, {"compress.1.prune.ffn": 128}, "skipped", "not trained: size 4.00 MB", Option("tflite-a", 2.0, 4)),
+    ),
+    front=(0,),
+    winner=0,
+    predicted_ms=0.9,
+    measured_ms=0.88,
+    error=0.0227,
+    files={"html": Path("/b/search.html")},
+)
+SCAN = Sensitivity(
+    "mine", 82.0, 500, 1.7, 1, (Cell("int8 static", 0, 12.5), Cell("half the heads", 0, None, "it has one head"))
+)
+
 VERBS: list[tuple[str, str, Any, tuple[Any, ...], dict[str, Any], list[str]]] = [
     (
         "build minilm --target rpi4 -o out --set gates.size_mb=10 --set seed=3",
@@ -192,6 +224,30 @@ VERBS: list[tuple[str, str, Any, tuple[Any, ...], dict[str, Any], list[str]]] = 
     ),
     ("status", "status", Status(()), (), {"target": None}, ["no release is installed"]),
     ("rollback --device pi --to cdcd", "rollback", STATUS, (), {"to": "cdcd"}, ["confirmed"]),
+    (
+        "search mine --target rpi4 --trials 9 --engine ray --workers 2",
+        "search",
+        SEARCHED,
+        ("mine",),
+        {"target": "rpi4", "trials": 9, "engine": "ray", "workers": 2, "dry_run": False},
+        ["0.900", "compress.1.prune.ffn=64", "not trained: size 4.00 MB", "+2.3% off", "/b/search.html"],
+    ),
+    (
+        "search mine --dry-run",
+        "search",
+        SearchPlan("mine", 24, 12, (RangeRow("compress.1.prune.ffn", "64, 128"),), {"size_mb": 2.5}),
+        ("mine",),
+        {"dry_run": True},
+        ["64, 128", "12 candidates, of which 24 would be drawn", "size_mb 2.5"],
+    ),
+    (
+        "analyze mine --html a.html --set data.validation=9",
+        "analyze",
+        Analyzed(SCAN, Path("/b/a.html")),
+        ("mine",),
+        {"html": Path("a.html"), "overrides": ("data.validation=9",)},
+        ["12.50", "1.7 points", "not tried: half the heads, layer 0: it has one head", "/b/a.html"],
+    ),
     ("prune-releases --keep 1", "prune_releases", STATUS, (), {"keep": 1}, ["confirmed"]),
     (
         "device probe --device pi",
