@@ -1,7 +1,8 @@
 """Every stage is cached by the hash of its inputs: an interrupted build goes on where it was.
 
 A stage's folder appears under its final name by one rename, when it is whole. Until then its work lies beside it under
-``.part`` and is handed to the next attempt, so that training can resume from its checkpoints.
+``.part`` and is handed to the next attempt, so that training can resume from its checkpoints. What went in and what
+came out is recorded for ``recipe.lock``, cached or not.
 """
 
 from __future__ import annotations
@@ -19,21 +20,54 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.spec import codec
+from edgekit.spec.lock import Stage
 from edgekit.spec.progress import Report, quiet
+
+
+def files_digest(folder: Path) -> str:
+    """SHA-256 (hex) over the names and contents of all files below ``folder``."""
+    total = hashlib.sha256()
+    for file in sorted(one for one in folder.rglob("*") if one.is_file()):
+        with file.open("rb") as stream:
+            content = hashlib.file_digest(stream, "sha256").hexdigest()
+        total.update(f"{file.relative_to(folder).as_posix()}\0{content}\n".encode())
+    return total.hexdigest()
 
 
 @dataclass
 class Stages:
-    """The cache of one home. ``reused`` and ``made`` list the stages of this build, for the report."""
+    """The cache of one home. ``reused`` and ``made`` list the stages of this build, for the report; ``records`` say
+    what each that can be repeated took and gave, and ``watch`` is told each of them."""
 
     folder: Path
     report: Report = quiet
     reused: list[str] = field(default_factory=list)
     made: list[str] = field(default_factory=list)
+    records: list[Stage] = field(default_factory=list)
+    watch: Callable[[Stage], None] = lambda stage: None
 
-    def run(self, name: str, inputs: Any, make: Callable[[Path], object]) -> Path:
-        """The folder of stage ``name`` for these ``inputs`` (spec values or JSON); ``make`` fills a new one."""
-        final = self.folder / f"{name}-{codec.digest({'stage': name, 'inputs': inputs})[:24]}"
+    def run(
+        self,
+        name: str,
+        inputs: Any,
+        make: Callable[[Path], object],
+        output: Callable[[Path], str] | None = files_digest,
+    ) -> Path:
+        """The folder of stage ``name`` for these ``inputs`` (spec values or JSON); ``make`` fills a new one.
+
+        ``output`` gives the digest of what came out, without times it took; ``None`` for a stage that measures.
+        """
+        digest = codec.digest({"stage": name, "inputs": inputs})
+        folder = self._folder(name, digest, make)
+        if output is not None:
+            record = Stage(name, digest, output(folder))
+            if record not in self.records:
+                self.records.append(record)
+                self.watch(record)
+        return folder
+
+    def _folder(self, name: str, digest: str, make: Callable[[Path], object]) -> Path:
+        final = self.folder / f"{name}-{digest[:24]}"
         self.folder.mkdir(parents=True, exist_ok=True)
         with _locked(final.with_name(final.name + ".lock")):
             if final.is_dir():

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from edgekit.stages import Stages
+from edgekit.spec.lock import Stage
+from edgekit.stages import Stages, files_digest
 
 
 def test_a_stage_runs_once_for_the_same_inputs(tmp_path: Path) -> None:
@@ -21,6 +22,43 @@ def test_a_stage_runs_once_for_the_same_inputs(tmp_path: Path) -> None:
     assert stages.run("prune", {"ffn": 16}, make) != first
     assert len(calls) == 2
     assert stages.reused == ["prune"]
+
+
+def test_what_went_in_and_came_out_is_recorded_cached_or_not(tmp_path: Path) -> None:
+    def record(folder: Path, text: str, inputs: int) -> list[Stage]:
+        told: list[Stage] = []
+        stages = Stages(folder, watch=told.append)
+        for _ in range(2):
+            stages.run("prune", inputs, lambda part: (part / "file").write_text(text))
+        assert told == stages.records
+        assert len(told) == 1
+        return told
+
+    first = record(tmp_path / "a", "x", 1)
+    assert record(tmp_path / "a", "another, never made", 1) == first
+    assert record(tmp_path / "b", "x", 1) == first
+    assert record(tmp_path / "c", "y", 1)[0].output != first[0].output
+    assert record(tmp_path / "d", "x", 2)[0].input != first[0].input
+
+
+def test_what_measures_is_not_recorded_and_what_is_noise_is_left_out(tmp_path: Path) -> None:
+    stages = Stages(tmp_path)
+    stages.run("price", 1, lambda part: (part / "seconds").write_text("1.5"), None)
+    stages.run("train", 1, lambda part: (part / "seconds").write_text("1.5"), lambda folder: "what counts")
+    assert [(one.name, one.output) for one in stages.records] == [("train", "what counts")]
+
+
+def test_the_digest_of_files_knows_names_contents_and_folders(tmp_path: Path) -> None:
+    def of(**files: str) -> str:
+        folder = tmp_path / str(len(list(tmp_path.iterdir())))
+        for name, text in files.items():
+            file = folder / name.replace("__", "/")
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(text)
+        return files_digest(folder)
+
+    assert of(a="1", b="2") == of(b="2", a="1")
+    assert len({of(a="1", b="2"), of(a="2", b="1"), of(a="12"), of(a="1", c="2"), of(a="1", sub__b="2")}) == 5
 
 
 def test_an_interrupted_stage_leaves_nothing_finished_and_hands_its_work_on(tmp_path: Path) -> None:
