@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit import evaluating
-from edgekit.compress.report import StepReport
 from edgekit.errors import BuildError
 from edgekit.evaluating import Files, Made, blob_of
 from edgekit.home import Home
@@ -24,6 +23,7 @@ from edgekit.spec.manifest import Artifact, GoldenCase, Manifest, Parity, Realis
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Recipe, Step
 from edgekit.spec.scheme import FORMAT_SCHEMES, STARTS_FROM
+from edgekit.spec.step import StepReport
 from edgekit.spec.target import Target
 from edgekit.stages import Stages, code_digest, files_digest, versions
 

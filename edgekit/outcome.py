@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit.benchmark.summary import Line
-from edgekit.compress.report import StepReport
 from edgekit.spec.manifest import Manifest
 from edgekit.spec.result import Result
+from edgekit.spec.step import StepReport
 from edgekit.spec.target import Facts
 from edgekit.spec.trial import Sensitivity, Trial
 from edgekit.spec.wire import Health, Predictions

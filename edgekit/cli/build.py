@@ -15,6 +15,19 @@ if TYPE_CHECKING:
     from edgekit.cli.progress import Progress
     from edgekit.outcome import Built
 
+COLUMNS = (
+    "",
+    "candidate",
+    "scheme",
+    "size",
+    "accuracy %",
+    "drop",
+    "ms/text",
+    "peak memory",
+    "measured on",
+    "verdict",
+)
+
 
 def add(verbs: Verbs) -> None:
     parser = verb(verbs, "build", "compress, convert, check the gates, write a bundle", run, show)
@@ -32,6 +45,7 @@ def add(verbs: Verbs) -> None:
         metavar="KEY=VALUE",
         help="change one value of the recipe, as compress.0.finetune.epochs=1",
     )
+    parser.add_argument("--html", type=Path, metavar="FILE", help="write a page: candidates, steps, loss curves")
     parser.add_argument(
         "--locked",
         nargs="?",
@@ -47,7 +61,7 @@ def add(verbs: Verbs) -> None:
 def run(args: Namespace, progress: Progress) -> Built:
     from edgekit import pipeline
 
-    return pipeline.build(
+    built = pipeline.build(
         args.recipe,
         target=args.target,
         device=args.device,
@@ -57,10 +71,30 @@ def run(args: Namespace, progress: Progress) -> Built:
         home=home(args),
         report=progress,
     )
+    if args.html:
+        from edgekit.report import built as page
+
+        written = page.write(built.manifest, page.candidates(_rows(built), COLUMNS), built.steps, args.html)
+        progress(f"wrote {written}", None)
+    return built
 
 
 def show(args: Namespace, built: Built, paper: Console) -> None:
-    rows = [
+    paper.print(table("Candidates", COLUMNS, _rows(built), right=COLUMNS[3:8]))
+    texts = built.texts
+    paper.print(
+        f"{texts.texts} texts of {texts.mean:.1f} tokens on average (the longest {texts.longest}); "
+        f"{texts.truncated:.2%} truncated at {texts.lengths[-1]}, which loses {texts.tokens_lost:.2%} of the tokens; "
+        f"padding {texts.padding:.0%} in their buckets, {texts.padding_longest:.0%} were all padded to the longest"
+    )
+    if built.reused:
+        paper.print(f"reused from earlier builds: {', '.join(built.reused)}")
+    paper.print(f"bundle {short(built.digest)} ({built.manifest.name}): {built.bundle}")
+    paper.print(f"lock: {built.lock}")
+
+
+def _rows(built: Built) -> list[tuple[str | None, ...]]:
+    return [
         (
             "→" if one.shipped else "",
             one.name,
@@ -75,26 +109,3 @@ def show(args: Namespace, built: Built, paper: Console) -> None:
         )
         for one in built.candidates
     ]
-    columns = (
-        "",
-        "candidate",
-        "scheme",
-        "size",
-        "accuracy %",
-        "drop",
-        "ms/text",
-        "peak memory",
-        "measured on",
-        "verdict",
-    )
-    paper.print(table("Candidates", columns, rows, right=columns[3:8]))
-    texts = built.texts
-    paper.print(
-        f"{texts.texts} texts of {texts.mean:.1f} tokens on average (the longest {texts.longest}); "
-        f"{texts.truncated:.2%} truncated at {texts.lengths[-1]}, which loses {texts.tokens_lost:.2%} of the tokens; "
-        f"padding {texts.padding:.0%} in their buckets, {texts.padding_longest:.0%} were all padded to the longest"
-    )
-    if built.reused:
-        paper.print(f"reused from earlier builds: {', '.join(built.reused)}")
-    paper.print(f"bundle {short(built.digest)} ({built.manifest.name}): {built.bundle}")
-    paper.print(f"lock: {built.lock}")

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
 from edgekit.data.samples import Sample, Samples
 from edgekit.errors import MissingExtra
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Step
+from edgekit.spec.step import StepReport
 from edgekit.spec.training import Training
 
 __all__ = ["StepReport", "accuracy", "apply"]

@@ -64,9 +64,7 @@ def reworded(words: Words, known: Words, draw: random.Random) -> list[str]:
     return found or list(words)
 
 
-def _changed(
-    words: Words, own: Sequence[Words], more: Sequence[Words], known: Words, draw: random.Random
-) -> str:
+def _changed(words: Words, own: Sequence[Words], more: Sequence[Words], known: Words, draw: random.Random) -> str:
     fate = draw.random()
     if fate < SPLICED:
         return " ".join(spliced(words, draw.choice(own if not more or draw.random() < OWN else more), draw))

@@ -15,12 +15,12 @@ import torch
 
 from edgekit.compress.pruning.sparse import deflated
 from edgekit.compress.recovery import recover
-from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
 from edgekit.models import checkpoint as checkpoints
 from edgekit.models import parts
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.spec.shape import Cluster
+from edgekit.spec.step import StepReport
 
 #: Lloyd's iterations end here at the latest; on one line they settle long before.
 ITERATIONS = 300

@@ -20,7 +20,6 @@ from edgekit.compress.encoded import Batch, alike, batch, encode, in_order
 from edgekit.compress.evaluate import SIZE
 from edgekit.compress.lessons import Lessons
 from edgekit.compress.losses import UNLABELED
-from edgekit.compress.report import StepReport
 from edgekit.compress.student import TEXTS, keep_layers, start
 from edgekit.compress.task import Task
 from edgekit.compress.trace import MAPS, eager
@@ -31,6 +30,7 @@ from edgekit.models import checkpoint as checkpoints
 from edgekit.models.checkpoint import Checkpoint, fingerprint
 from edgekit.spec import codec
 from edgekit.spec.distill import Distill
+from edgekit.spec.step import StepReport
 from edgekit.spec.training import Learning
 
 __all__ = ["keep_layers", "learn", "run", "teach"]
@@ -93,6 +93,13 @@ def teach(
     training diverges.
     """
     active, last = options.losses.active, task.lengths[-1]
+    if options.average and after_step is not None:
+        raise BuildError(
+            "this step changes weights while they train, and a mean of them would undo it",
+            where=f"$.compress {kind}.average",
+            given=options.average,
+            remedy="leave average out here, and distill afterwards",
+        )
     if "label" in active and student.labels != task.samples.labels:
         raise BuildError("the student knows other labels", given=student.labels, allowed=task.samples.labels)
     labels = student.labels if options.losses.logits else None

@@ -21,7 +21,6 @@ from torch import nn
 from edgekit.compress.encoded import Batch, encode, in_order
 from edgekit.compress.hashing import token_counts
 from edgekit.compress.recovery import recover
-from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
 from edgekit.errors import BuildError
 from edgekit.models import checkpoint as checkpoints
@@ -29,6 +28,7 @@ from edgekit.models import parts
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.models.parts import FactoredEmbedding, FactoredLinear
 from edgekit.spec.shape import STEP, Factor
+from edgekit.spec.step import StepReport
 
 SIZE = 32
 #: Directions in which inputs hardly vary, against the most they do: their whitening would be all noise.

@@ -8,11 +8,11 @@ from torch.nn.functional import cross_entropy
 
 from edgekit.compress import memory
 from edgekit.compress.encoded import encode
-from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
 from edgekit.compress.training import reported, train
 from edgekit.models import checkpoint as checkpoints
 from edgekit.spec import codec
+from edgekit.spec.step import StepReport
 from edgekit.spec.steps import Finetune
 
 

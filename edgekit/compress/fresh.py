@@ -7,14 +7,16 @@ What a small model lacks most is what words mean: the tables are the teacher's, 
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
-from torch import nn
 from transformers import AutoModelForSequenceClassification
 
-from edgekit.compress import student
+from edgekit.compress.basis import basis
 from edgekit.errors import BuildError
 from edgekit.models.checkpoint import Checkpoint
+from edgekit.models.families import Embeddings
+from edgekit.models.structure import Structure
 from edgekit.spec.distill import Student
 
 
@@ -25,30 +27,47 @@ def start(checkpoint: Checkpoint, wanted: Student) -> None:
     BuildError where the heads do not share the width evenly.
     """
     family, before, old = checkpoint.family, checkpoint.structure, checkpoint.module
-    config = copy.deepcopy(old.config)
+    count = wanted.layers or len(before.layers)
+    module = AutoModelForSequenceClassification.from_config(
+        _config(old.config, family.feed_forward_width, before, wanted, count), dtype=torch.float32
+    )
+    family.prepare(module)
+    with torch.no_grad():
+        _take(family.embeddings(module), family.embeddings(old))
+        ours, theirs = family.head(module).classifier.bias, family.head(old).classifier.bias
+        if ours is not None and theirs is not None:
+            ours.copy_(theirs)
+    checkpoint.module, checkpoint.grid = module.eval(), None
+    checkpoint.teacher_layers = tuple(
+        checkpoint.teacher_layers[number * len(before.layers) // count] for number in range(count)
+    )
+
+
+def _config(old: Any, width: str, before: Structure, wanted: Student, count: int) -> Any:
+    """The family's config with the sizes that are ``wanted``; ``width`` is its name of the feed-forward width."""
+    config = copy.deepcopy(old)
     hidden = wanted.hidden or before.hidden
     heads = wanted.heads or max(1, hidden // before.head_size)
-    count = wanted.layers or len(before.layers)
     if hidden % heads:
         raise BuildError(
             "the heads of a fresh student share its hidden width evenly",
             where="$.compress distill.student.heads",
             given=f"{heads} heads, hidden {hidden}",
         )
+    # the same names in every family: where its own differ, its config maps them
     config.hidden_size, config.num_attention_heads, config.num_hidden_layers = hidden, heads, count
-    setattr(config, family.feed_forward_width, wanted.ffn or before.layers[0].ffn)
-    module = AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
-    family.prepare(module)
-    theirs, ours = family.embeddings(old), family.embeddings(module)
-    with torch.no_grad():
-        words = theirs.word.weight.detach()
-        turn = _turn(words, ours.word.embedding_dim)
-        ours.word.weight.copy_(words @ turn if turn is None else (words - words.mean(0)) @ turn)
-        for mine, table in ((ours.position, theirs.position), (ours.token_type, theirs.token_type)):
-            if mine is not None and table is not None:
-                mine.weight.copy_(table.weight @ turn)
-        _copy_bias(family.head(module).classifier, family.head(old).classifier)
-    checkpoint.module, checkpoint.grid = module.eval(), None
-    checkpoint.teacher_layers = tuple(
-        before_layer for before_layer in (checkpoint.teacher_layers[n * len(before.layers) // count] for n in range(count))
-    )
+    setattr(config, width, wanted.ffn or before.layers[0].ffn)
+    return config
+
+
+def _take(ours: Embeddings, theirs: Embeddings) -> None:
+    """The teacher's tables, turned where ours are narrower."""
+    words, width = theirs.word.weight, ours.word.embedding_dim
+    turn = None
+    if width != words.shape[1]:
+        words = words - words.mean(0)
+        turn = basis([words], width)
+    tables = ((ours.position, theirs.position), (ours.token_type, theirs.token_type))
+    pairs = [(mine, table.weight) for mine, table in tables if mine is not None and table is not None]
+    for mine, rows in [(ours.word, words), *pairs]:
+        mine.weight.copy_(rows if turn is None else rows @ turn)

@@ -13,7 +13,6 @@ import torch
 
 from edgekit.compress.encoded import encode
 from edgekit.compress.recovery import recover
-from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
 from edgekit.errors import BuildError
 from edgekit.models import checkpoint as checkpoints
@@ -21,6 +20,7 @@ from edgekit.models import parts
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.models.parts import HashedEmbedding
 from edgekit.spec.shape import Hash
+from edgekit.spec.step import StepReport
 
 #: Conjugate gradients end here at the latest, or when the residual is this share of the first.
 STEPS, EXACT = 500, 1e-10

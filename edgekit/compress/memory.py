@@ -23,7 +23,7 @@ def check(structure: Structure, parameters: int, plan: Training, longest: int) -
     needed, there = estimate(structure, parameters, plan, longest), available()
     if there is None or needed <= there:
         return
-    fitting = max(0, there - OPTIMIZER * parameters) // each(structure, plan, longest)
+    fitting = max(0, there - parameters * kept(plan)) // each(structure, plan, longest)
     remedy = "take a smaller model, or a machine with more memory"
     if fitting:
         remedy = f"lower batch to {fitting} or less, and raise accumulate as much: the steps stay the same"
@@ -38,8 +38,14 @@ def check(structure: Structure, parameters: int, plan: Training, longest: int) -
 
 
 def estimate(structure: Structure, parameters: int, plan: Training, longest: int) -> int:
-    """Bytes beyond the loaded weights: gradients, AdamW's moments, and what the backward pass keeps of one batch."""
-    return OPTIMIZER * parameters + plan.batch * each(structure, plan, longest)
+    """Bytes beyond the loaded weights: gradients, AdamW's moments, the weights' mean where there is one, and what the
+    backward pass keeps of one batch."""
+    return parameters * kept(plan) + plan.batch * each(structure, plan, longest)
+
+
+def kept(plan: Training) -> int:
+    """Bytes a trained parameter takes besides its weight; the mean of the weights is one more number."""
+    return OPTIMIZER + (4 if plan.average else 0)
 
 
 def each(structure: Structure, plan: Training, longest: int) -> int:

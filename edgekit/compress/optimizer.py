@@ -31,4 +31,6 @@ def adamw(module: Any, parameters: Sequence[nn.Parameter], plan: Training) -> to
     rest = [one for one in trained if one.dim() < 2 or one in plain]
     groups = [{"params": decayed, "weight_decay": plan.weight_decay}, {"params": rest, "weight_decay": 0.0}]
     first, second = plan.betas
-    return torch.optim.AdamW([one for one in groups if one["params"]], lr=plan.learning_rate, betas=(first, second), fused=True)
+    return torch.optim.AdamW(
+        [one for one in groups if one["params"]], lr=plan.learning_rate, betas=(first, second), fused=True
+    )

@@ -13,13 +13,13 @@ from edgekit.compress import evaluate
 from edgekit.compress.distill import keep_layers, teach
 from edgekit.compress.encoded import Encoded, encode
 from edgekit.compress.pruning import candidates, gates, importance, schedule, sparse, weights, widths
-from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
 from edgekit.compress.training import Progress, reported
 from edgekit.errors import BuildError
 from edgekit.models import checkpoint as checkpoints
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.spec.prune import Prune
+from edgekit.spec.step import StepReport
 
 
 def run(options: Prune, task: Task) -> StepReport:

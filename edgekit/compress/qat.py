@@ -22,7 +22,6 @@ from edgekit.compress.distill import teach
 from edgekit.compress.encoded import Encoded, encode
 from edgekit.compress.fakequant import DynamicProduct, Lsq, Observed, Pact, Product, Regrouped, StaticProduct
 from edgekit.compress.observe import End, observe
-from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
 from edgekit.compress.training import StepHook, reported
 from edgekit.errors import BuildError
@@ -31,6 +30,7 @@ from edgekit.models import grid
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.models.grid import Grid, Ranges
 from edgekit.spec.qat import Qat
+from edgekit.spec.step import StepReport
 
 CLIPPINGS: dict[str, type[Observed]] = {"observed": Observed, "lsq": Lsq, "pact": Pact}
 

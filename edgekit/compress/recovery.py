@@ -8,11 +8,11 @@ from dataclasses import replace
 from edgekit.compress import evaluate
 from edgekit.compress.distill import learn
 from edgekit.compress.encoded import encode
-from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
 from edgekit.compress.training import StepHook
 from edgekit.models import checkpoint as checkpoints
 from edgekit.models.checkpoint import Checkpoint
+from edgekit.spec.step import StepReport
 from edgekit.spec.training import Recovery
 
 

@@ -9,13 +9,13 @@ from typing import Any
 import torch
 
 from edgekit.compress.recovery import recover
-from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
 from edgekit.errors import BuildError
 from edgekit.models import checkpoint as checkpoints
 from edgekit.models import parts
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.spec.shape import Share
+from edgekit.spec.step import StepReport
 
 
 def run(options: Share, task: Task) -> StepReport:

@@ -1,6 +1,7 @@
 """What a training goes on from: one file, replaced atomically, so that whatever ends the process leaves a whole state.
 
-In it is all that the next step depends on: weights and their mean, helpers, optimizer, scaler, random state, place in the epoch.
+In it is all that the next step depends on: weights and their mean, helpers, optimizer, scaler, random state, place in
+the epoch.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ from torch.nn.functional import layer_norm
 from transformers.activations import ACT2FN
 
 from edgekit.compress import fresh, teacher
+from edgekit.compress.basis import basis
 from edgekit.compress.encoded import Batch
 from edgekit.compress.pruning import groups
 from edgekit.errors import BuildError
@@ -128,17 +129,6 @@ def narrow(checkpoint: Checkpoint, hidden: int, batch: Batch) -> None:
         checkpoint.module(batch.input_ids, batch.attention_mask)
 
 
-def basis(states: Sequence[torch.Tensor], width: int) -> torch.Tensor:
-    """The ``width`` strongest directions of ``states`` ([tokens, hidden] each, all of equal say), orthonormal:
-    [hidden, width]. Not centred: the mean is a direction as well, and biases have to live in the new basis."""
-    moments = sum(one.T @ one / one.square().sum() for one in (one.double() for one in states))
-    assert isinstance(moments, torch.Tensor)
-    vectors = torch.linalg.eigh(moments).eigenvectors.flip(1)[:, :width]
-    # an eigenvector's sign is the library's whim: the largest part of each is made positive
-    largest = vectors.gather(0, vectors.abs().argmax(0, keepdim=True))
-    return (vectors * largest.sign()).float()
-
-
 def activate(checkpoint: Checkpoint, name: str) -> None:
     """Replace the feed-forward's activation in every layer, in place."""
     config = checkpoint.module.config
@@ -157,17 +147,19 @@ def place(checkpoint: Checkpoint, count: int, longest: int) -> None:
     """Cut the position table to its first ``count`` positions, in place. Raises BuildError where a text of ``longest``
     tokens would have none, or the model has fewer, or no table."""
     there = checkpoint.family.embeddings(checkpoint.module)
-    known = 0 if there.position is None else there.position.num_embeddings - there.first
+    table, where = there.position, "$.compress distill.student.positions"
+    if table is None:
+        raise BuildError("this family has no table of positions to cut", where=where, remedy="leave positions out")
+    known = table.num_embeddings - there.first
     if not longest <= count <= known:
         raise BuildError(
-            "the student's positions do not fit" if known else "this family has no table of positions to cut",
-            where="$.compress distill.student.positions",
+            "the student's positions do not fit",
+            where=where,
             given=count,
-            allowed=f"{longest} (the longest bucket) to {known}" if known else None,
-            remedy=None if known else "leave positions out",
+            allowed=f"{longest} (the longest bucket) to {known}",
         )
-    there.position.num_embeddings = there.first + count
-    there.position.weight = nn.Parameter(there.position.weight.detach()[: there.first + count].clone())
+    table.num_embeddings = there.first + count
+    table.weight = nn.Parameter(table.weight.detach()[: there.first + count].clone())
     checkpoint.module.config.max_position_embeddings = there.first + count
 
 

@@ -110,5 +110,13 @@ def groups(student: Checkpoint, teacher: Checkpoint) -> list[Group]:
             given=student.teacher_layers,
             allowed=teacher.teacher_layers,
         )
+    if len(set(student.teacher_layers)) < len(student.teacher_layers):
+        raise BuildError(
+            "the student has more layers than its teacher: some stand in for none",
+            where="$.compress losses",
+            given=len(student.teacher_layers),
+            allowed=f"up to {len(place)} layers",
+            remedy="give hidden, attention, relations and fold the weight 0",
+        )
     starts = [0, *(place[one] for one in student.teacher_layers[1:]), len(place)]
     return [Group(first, after - 1) for first, after in pairwise(starts)]

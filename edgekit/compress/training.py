@@ -24,12 +24,12 @@ from edgekit.compress.average import Average
 from edgekit.compress.devices import Devices
 from edgekit.compress.encoded import Batch, Encoded, batch, shuffled
 from edgekit.compress.optimizer import adamw, rate
-from edgekit.compress.report import StepReport, thinned
 from edgekit.compress.state import Progress as Progress
 from edgekit.compress.state import State
 from edgekit.errors import BuildError
 from edgekit.spec import codec
 from edgekit.spec.progress import Report, quiet
+from edgekit.spec.step import StepReport, thinned
 from edgekit.spec.training import Training
 
 CLIP = 1.0

@@ -17,12 +17,12 @@ from torch import nn
 
 from edgekit.compress import evaluate, tokenizer
 from edgekit.compress.encoded import encode
-from edgekit.compress.report import StepReport
 from edgekit.compress.task import Task
 from edgekit.data.samples import Sample
 from edgekit.models import checkpoint as checkpoints
 from edgekit.models import parts
 from edgekit.models.checkpoint import Checkpoint
+from edgekit.spec.step import StepReport
 from edgekit.spec.steps import Vocabulary
 
 _UNCUT = 1 << 30

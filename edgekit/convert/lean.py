@@ -41,7 +41,7 @@ def shared(content: bytes) -> bytes:
     drop_unused(model)
     for tensor in chain.from_iterable(graph.tensors for graph in model.subgraphs):
         found = tensor.quantization
-        if found is not None and (found.scale is None or not len(found.scale)):
+        if found is not None and found.details is None and (found.scale is None or not len(found.scale)):
             tensor.quantization = None
     return pack(model)
 
@@ -120,12 +120,16 @@ def _look_up(model: Any, graph: Any, operator: Any, place: int, table: int, size
 def drop_unused(model: Any) -> None:
     """Leave out tensors that nothing reads, empty buffers but the first, and all but one of equal buffers."""
     for graph in model.subgraphs:
-        kept = sorted(
-            {int(one) for one in chain(graph.inputs, graph.outputs)}
-            | {int(one) for op in graph.operators for one in chain(op.inputs, op.outputs) if one >= 0}
-        )
+        used = {int(one) for one in chain(graph.inputs, graph.outputs)} | {
+            int(one) for op in graph.operators for one in chain(op.inputs, op.outputs) if one >= 0
+        }
+        # the scales of a weight in blocks are a tensor that only the weight names
+        blocks = [found for found in map(_blocks, (graph.tensors[one] for one in sorted(used))) if found is not None]
+        kept = sorted(used | {place for one in blocks for place in (one.scales, one.zeroPoints) if place > 0})
         place = {old: new for new, old in enumerate(kept)}
         graph.tensors = [graph.tensors[old] for old in kept]
+        for one in blocks:
+            one.scales, one.zeroPoints = place.get(one.scales, 0), place.get(one.zeroPoints, 0)
         graph.inputs, graph.outputs = _moved(graph.inputs, place), _moved(graph.outputs, place)
         for operator in graph.operators:
             operator.inputs = [place[int(one)] if one >= 0 else -1 for one in operator.inputs]
@@ -135,6 +139,11 @@ def drop_unused(model: Any) -> None:
             for pair in chain(signature.inputs, signature.outputs):
                 pair.tensorIndex = place[int(pair.tensorIndex)]
     _drop_buffers(model)
+
+
+def _blocks(tensor: Any) -> Any | None:
+    details = None if tensor.quantization is None else tensor.quantization.details
+    return details if isinstance(details, schema.BlockwiseQuantizationT) else None
 
 
 def _drop_buffers(model: Any) -> None:

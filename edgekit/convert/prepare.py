@@ -92,7 +92,10 @@ def _calibrated(job: Job, classifier: Classifier, ids: Sequence[Sequence[int]], 
     entering, leaving = observe.histograms(classifier, ids, job.report)
     plan = replace(
         plan,
-        inputs={name: ranges.find(one, job.calibration) for name, one in entering.items()},
+        inputs=_shared(
+            {name: ranges.find(one, job.calibration) for name, one in entering.items()},
+            smooth.readers(classifier, ids),
+        ),
         outputs={name: ranges.find(one, job.calibration) for name, one in leaving.items()},
     )
     fixed = set(plan.precisions)
@@ -100,6 +103,20 @@ def _calibrated(job: Job, classifier: Classifier, ids: Sequence[Sequence[int]], 
     if job.quantization.mixed.sensitivity is None:
         return plan
     return replace(plan, precisions=mixed.sensitive(classifier, ids, plan, fixed, job.report))
+
+
+def _shared(inputs: dict[str, ranges.Range], groups: Sequence[Sequence[str]]) -> dict[str, ranges.Range]:
+    """One range for all that read one tensor, the widest: in layers that share their weights a product may be called
+    without its neighbours, and so have seen more than they."""
+    found = dict(inputs)
+    for _ in groups:
+        before = dict(found)
+        for group in groups:
+            lows, highs = zip(*(found[name] for name in group), strict=True)
+            found.update(dict.fromkeys(group, (min(lows), max(highs))))
+        if found == before:
+            break
+    return found
 
 
 def _rounded_(

@@ -8,8 +8,9 @@ attention gain nothing from int8 (the table lookups and the extra conversions co
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -71,21 +72,29 @@ class Plan:
 def quantize(float_file: Path, plan: Plan) -> bytes:
     """The content of ``float_file`` as ``plan`` has it.
 
-    Raises BuildError where a range is missing, products that read one tensor have different ranges for it, a row cannot
-    be cut into the blocks asked for, or the quantizer refuses.
+    Raises BuildError where a range is missing, products that read one tensor have different ranges for it, weights
+    cannot be cut into the blocks asked for or are not computed in int8, or the quantizer refuses.
     """
     model = flatbuffer.read(float_file)
     found = [one for products in names.products(model).values() for one in products]
-    _check_blocks(model, found, plan)
+    shapes = {one.name: one.shape for graph in model.subgraphs for one in graph.tensors}
+    rows = {one.weight: shapes[one.weight][-1] for one in found}
+    _check_blocks(found, rows, plan)
     rules = recipe_manager.RecipeManager()
     _add(rules, _EVERYWHERE, _LOOKUP, "half" if PRECISION[plan.scheme] == "half" else "dynamic", plan)
     # products of no module we know: never static, for want of ranges
     unknown = PRECISION[plan.scheme]
     _add(rules, _EVERYWHERE, _PRODUCT, "dynamic" if unknown == "static" else unknown, plan)
-    for precision in sorted({plan.precision(one.module) for one in found}):
-        outputs = sorted(re.escape(one.output) for one in found if plan.precision(one.module) == precision)
+    alike: dict[tuple[Precision, bool], list[str]] = defaultdict(list)
+    for one in found:
+        # a row no longer than a block is one, with one scale
+        cut = plan.quantization.block is not None and rows[one.weight] > plan.quantization.block
+        alike[plan.precision(one.module), cut].append(re.escape(one.output))
+    for (precision, cut), outputs in sorted(alike.items()):
         # the quantizer's scope of an operator: the names of its outputs, each with a semicolon
-        _add(rules, f"^({'|'.join(outputs)});?$", _PRODUCT, precision, plan)
+        scope = f"^({'|'.join(sorted(outputs))});?$"
+        whole = replace(plan.quantization, block=None)
+        _add(rules, scope, _PRODUCT, precision, plan if cut else replace(plan, quantization=whole))
     worker = quantizer.Quantizer(str(float_file), rules.get_quantization_recipe())
     try:
         result = worker.quantize(_statistics(found, plan), enable_progress_bar=False, enable_progress_report=False)
@@ -166,16 +175,22 @@ _INTEGER: dict[str, Callable[[Plan, TFLOperationName], OpQuantizationConfig]] = 
 }
 
 
-def _check_blocks(model: flatbuffer.Model, found: list[names.Product], plan: Plan) -> None:
+def _check_blocks(found: list[names.Product], rows: Mapping[str, int], plan: Plan) -> None:
     block = plan.quantization.block
     if block is None or WEIGHT_BITS.get(plan.scheme) != 4:
         return
-    shapes = {one.name: one.shape for graph in model.subgraphs for one in graph.tensors}
+    if PRECISION[plan.scheme] != "dynamic":
+        raise BuildError(
+            "no runtime turns weights in blocks to float",
+            where=f"tflite/{plan.scheme}",
+            given=f"block {block}",
+            remedy="leave out convert.quantization.block, or take w4_a32_dynamic",
+        )
     for one in found:
-        if plan.precision(one.module) != "float" and shapes[one.weight][-1] % block:
+        if plan.precision(one.module) != "float" and rows[one.weight] > block and rows[one.weight] % block:
             raise BuildError(
                 "the rows of a weight cannot be cut into blocks of this size",
                 where=f"tflite/{plan.scheme}",
-                given=f"block {block}, {one.module} has rows of {shapes[one.weight][-1]}",
-                allowed="a divisor of every row's length, or no block: one scale a row",
+                given=f"block {block}, {one.module} has rows of {rows[one.weight]}",
+                allowed="a divisor of every longer row's length, or no block: one scale a row",
             )

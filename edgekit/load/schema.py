@@ -32,7 +32,7 @@ def _describe(definition: dict[str, Any]) -> None:
 
 
 def _plain(field: dict[str, Any]) -> dict[str, Any]:
-    """Write an optional field, or one of several plain types, without ``anyOf``, so that an error names what belongs there.
+    """Write an optional field, or one of several types, without ``anyOf``, so that an error names what belongs there.
 
     An optional scalar may be null (``--set gates.size_mb=null`` lifts a gate); an optional object is left out instead:
     ``- finetune:`` with nothing behind it is more likely a slip than a wish for none.

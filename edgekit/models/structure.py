@@ -57,7 +57,8 @@ class Codebook:
 class Structure:
     """``edgekit.json`` beside the weights. ``head_size`` in elements, ``vocabulary`` in tokens; the ``hidden`` width
     need not be heads × head size. ``teacher_layers`` says for each layer which one of the original model it was copied
-    from. ``pooled`` is the width between the classifier's two projections, where it is not the hidden width."""
+    from, or stands in for. ``pooled`` is the width between the classifier's two projections, where it is not the hidden
+    width."""
 
     family: str
     labels: tuple[str, ...]

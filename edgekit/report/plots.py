@@ -95,6 +95,32 @@ def ecdf(name: str, title: str, unit: str, series: Sequence[Series]) -> str:
     return svg(name, title, description, WIDE, height, parts)
 
 
+def curve(name: str, title: str, values: Sequence[float], epochs: int) -> str:
+    """Values over equal shares of ``epochs``, from zero, as one line; at least two of them."""
+    height, left, right, top, bottom = 260, 56, 20, 14, 46
+    most = max(values) or 1.0
+
+    def x(share: float) -> float:
+        return left + share * (WIDE - left - right)
+
+    def y(value: float) -> float:
+        return top + (1 - value / most) * (height - top - bottom)
+
+    parts = []
+    for quarter in range(5):
+        value = most * quarter / 4
+        parts.append(f'<path class="grid" d="M{left} {y(value):.1f}H{WIDE - right}"/>')
+        parts.append(f'<text class="tick" x="{left - 8}" y="{y(value):.1f}" text-anchor="end">{value:.3g}</text>')
+    for epoch in range(epochs + 1):
+        place = x(epoch / epochs)
+        parts.append(f'<path class="grid" d="M{place:.1f} {y(most):.1f}V{y(0):.1f}"/>')
+        parts.append(f'<text class="tick" x="{place:.1f}" y="{y(0) + 18:.1f}" text-anchor="middle">{epoch}</text>')
+    points = (f"{x((n + 0.5) / len(values)):.1f} {y(one):.1f}" for n, one in enumerate(values))
+    parts.append(f'<path class="line optimized" d="M{"L".join(points)}"/>')
+    parts.append(f'<text class="tick" x="{WIDE - right}" y="{height - 8}" text-anchor="end">epochs</text>')
+    return svg(name, title, f"from {values[0]:.3g} to {values[-1]:.3g} in {epochs} epochs", WIDE, height, parts)
+
+
 def _ticks(low: float, high: float) -> list[float]:
     """1, 2, 5, 10, … from the one at or below ``low`` to the one at or above ``high``."""
     first, last = math.floor(math.log10(low)), math.ceil(math.log10(high))

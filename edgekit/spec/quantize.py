@@ -73,7 +73,7 @@ class Quantization:
     """How weights and activations become integers; each field on its own, in every scheme that has such.
 
     ``weights`` share a scale per output ``channel`` or in the whole ``tensor``; with ``block`` a scale is shared by
-    that many neighbours in a row (int4 only). ``activations`` are ``affine`` (any zero point) or ``symmetric`` (zero
+    that many neighbours in a row (``w4_a32_dynamic`` only). ``activations`` are ``affine`` (any zero point) or ``symmetric`` (zero
     point 0), in ``w8_a8_static``. ``smooth`` moves the share alpha of each channel's size from the activations into the
     weights, where a layer norm can take it (SmoothQuant, Xiao 2023). ``rounding`` of weights is to the ``nearest``
     integer, ``stochastic`` (up with the probability of the remainder; Gupta 2015) or ``learned`` layer by layer on the
@@ -148,10 +148,9 @@ class Convert:
         asked, plain = self.quantization, Quantization()
         integer = [one for one, bits in WEIGHT_BITS.items() if bits]
         int8 = [one for one, bits in WEIGHT_BITS.items() if bits == 8]
-        int4 = [one for one, bits in WEIGHT_BITS.items() if bits == 4]
         takers = {
             "weights": (asked.weights != plain.weights, integer),
-            "block": (asked.block is not None, int4),
+            "block": (asked.block is not None, ["w4_a32_dynamic"]),
             "activations": (asked.activations != plain.activations, [STATIC]),
             "smooth": (asked.smooth is not None, integer),
             "rounding": (asked.rounding != plain.rounding, int8),

@@ -138,6 +138,7 @@ class Recipe:
         for number, step in enumerate(self.compress):
             if step.distill is not None:
                 _check_teachers(step.distill, number)
+                _check_positions(step.distill, number, self.data.lengths[-1])
             if step.qat is not None:
                 check_qat(step.qat, number, [one.kind for one in self.compress[number + 1 :]], self.convert)
             if step.vocabulary is not None and step.vocabulary.unlabeled and self.data.unlabeled is None:
@@ -174,6 +175,17 @@ def _check_teachers(options: Distill, steps: int) -> None:
                 given=one,
                 allowed="1 to {}".format(steps) if steps else "the path of a checkpoint folder",
             )
+
+
+def _check_positions(options: Distill, steps: int, longest: int) -> None:
+    positions = options.student.positions
+    if positions is not None and positions < longest:
+        raise SpecError(
+            "the longest bucket has more tokens than the student has positions",
+            where="$.compress[{}].distill.student.positions".format(steps),
+            given=positions,
+            allowed="{} or more".format(longest),
+        )
 
 
 def _check_clusters(after: Tuple[Step, ...], number: int) -> None:

@@ -14,13 +14,13 @@ from edgekit.compress import apply  # noqa: E402
 from edgekit.compress.encoded import encode  # noqa: E402
 from edgekit.compress.pruning import gates, groups, schedule, sparse, weights, widths  # noqa: E402
 from edgekit.compress.pruning.gates import gated  # noqa: E402
-from edgekit.compress.report import StepReport  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
 from edgekit.models import checkpoint  # noqa: E402
 from edgekit.models.structure import Layer  # noqa: E402
 from edgekit.spec.progress import Report, quiet  # noqa: E402
 from edgekit.spec.prune import Prune  # noqa: E402
 from edgekit.spec.recipe import Step  # noqa: E402
+from edgekit.spec.step import StepReport  # noqa: E402
 
 pytestmark = pytest.mark.torch
 RAMP = (0.1, 0.7)

@@ -17,12 +17,12 @@ from torch.nn.functional import cross_entropy  # noqa: E402
 
 from edgekit.compress import accuracy, apply, augment, devices, finetune, memory, training  # noqa: E402
 from edgekit.compress.encoded import Batch, Encoded, batch, encode  # noqa: E402
-from edgekit.compress.report import thinned  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
 from edgekit.errors import BuildError  # noqa: E402
 from edgekit.models import checkpoint  # noqa: E402
 from edgekit.spec.distill import Distill, Student  # noqa: E402
 from edgekit.spec.recipe import Step  # noqa: E402
+from edgekit.spec.step import thinned  # noqa: E402
 from edgekit.spec.steps import Finetune  # noqa: E402
 from edgekit.spec.training import Losses, Training  # noqa: E402
 

@@ -41,7 +41,7 @@ def logits(loaded: Checkpoint, samples: Samples) -> torch.Tensor:
 
 def start(teacher: Path, samples: Samples, layers: tuple[int, ...] = (), **wanted: Any) -> Checkpoint:
     loaded = checkpoint.load(teacher)
-    student.start(loaded, Distill(layers=layers, student=Student(**wanted)), lambda: some(loaded, samples))
+    student.start(loaded, Distill(layers=layers, student=Student(**wanted)), lambda: some(loaded, samples), 24)
     return loaded
 
 
@@ -107,7 +107,7 @@ def test_the_units_of_the_least_weights_go_first(teacher: Path, samples: Samples
         loaded.family.feed_forward(layer).down.weight.data[:, 40:] = 0
         loaded.family.attention(layer).output.weight.data[:, 8:24] = 0
     answers = logits(loaded, samples)
-    student.start(loaded, Distill(student=Student(heads=2, ffn=40)), lambda: some(loaded, samples))
+    student.start(loaded, Distill(student=Student(heads=2, ffn=40)), lambda: some(loaded, samples), 24)
     torch.testing.assert_close(logits(loaded, samples), answers, rtol=1e-4, atol=1e-5)
 
 
@@ -154,7 +154,7 @@ def test_layers_of_different_widths_are_not_merged(teacher: Path, samples: Sampl
     groups.cut(loaded, groups.of(loaded, "ffn")[1], range(32))
     options = Distill(layers=(0,), student=Student(start="averaged"))
     with pytest.raises(BuildError, match="different widths"):
-        student.start(loaded, options, lambda: some(loaded, samples))
+        student.start(loaded, options, lambda: some(loaded, samples), 24)
 
 
 def test_what_the_recipe_alone_shows_is_refused_there() -> None:

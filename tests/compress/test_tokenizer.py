@@ -14,6 +14,7 @@ tokenizers = pytest.importorskip("tokenizers")
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers  # noqa: E402
 
 from edgekit.compress import tokenizer  # noqa: E402
+from edgekit.errors import BuildError  # noqa: E402
 
 pytestmark = pytest.mark.torch
 
@@ -105,6 +106,27 @@ def test_it_is_smaller_and_saves_what_it_must(kind: str) -> None:
     assert small.encode("low sunny").tokens == MADE[kind].encode("low sunny").tokens
     kept = set(small.get_vocab())
     assert all(token in kept for token in MADE[kind].get_vocab() if len(token) == 1 or token.startswith("<"))
+
+
+@pytest.mark.parametrize("kind", ["suffixed", "inner", "unigram"])
+def test_unseen_characters_go_where_there_is_a_token_for_the_unknown(kind: str) -> None:
+    whole = MADE[kind]
+    described: dict[str, Any] = json.loads(whole.to_str())
+    used = set(whole.encode("low sunny").ids)
+    kept = tokenizer.closed(described, used, used)
+    small = Tokenizer.from_str(json.dumps(tokenizer.renumbered(described, {old: new for new, old in enumerate(kept)})))
+    assert small.encode("low sunny").tokens == whole.encode("low sunny").tokens
+    there = {one.removeprefix("##").removesuffix("</w>") for one in small.get_vocab()}
+    assert {one for one in there if len(one) == 1} - {"▁"} <= set("lowsuny")
+    assert "<unk>" in small.encode("wide").tokens
+    assert small.get_vocab_size() < trimmed(whole, ["low sunny"]).get_vocab_size()
+
+
+def test_unseen_characters_stay_where_they_would_be_lost_without_a_trace() -> None:
+    described: dict[str, Any] = json.loads(MADE["byte_level"].to_str())
+    with pytest.raises(BuildError, match="without a trace") as caught:
+        tokenizer.closed(described, {1}, {1})
+    assert caught.value.remedy == "characters: all"
 
 
 @settings(max_examples=100, deadline=None)

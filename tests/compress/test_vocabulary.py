@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ from tokenizers import Tokenizer  # noqa: E402
 
 from edgekit.compress import apply, evaluate, vocabulary  # noqa: E402
 from edgekit.compress.encoded import encode  # noqa: E402
-from edgekit.data.samples import Samples  # noqa: E402
+from edgekit.data.samples import Sample, Samples  # noqa: E402
 from edgekit.errors import BuildError, SpecError  # noqa: E402
 from edgekit.models import checkpoint  # noqa: E402
 from edgekit.spec.data import DataSpec  # noqa: E402
@@ -127,6 +128,44 @@ def test_texts_without_labels_that_are_not_there_are_refused() -> None:
             DataSpec("jsonl", files=("x",)),
             (Step(vocabulary=Vocabulary(unlabeled=True)),),
         )
+
+
+def test_so_many_of_the_most_used_tokens_stay(teacher: Path, samples: Samples, tmp_path: Path) -> None:
+    whole = checkpoint.load(teacher)
+    counts = Counter(one for ids in encode(samples.train, whole, 1 << 30).ids for one in ids)
+    names = {number: token for token, number in Tokenizer.from_str(whole.tokenizer).get_vocab().items()}
+    step = Step(vocabulary=Vocabulary(size=30, characters="seen"))
+    apply(step, teacher, teacher, samples, tmp_path / "out", lengths=LENGTHS, seed=7)
+    kept = set(Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json")).get_vocab())
+    most = sorted(counts, key=lambda one: (-counts[one], one))
+    assert {names[one] for one in most[:30]} <= kept
+    # what else stays is special or a single character
+    assert all(len(one.removeprefix("##")) == 1 or one.startswith("[") for one in kept - {names[o] for o in most[:30]})
+    assert any(len(names[one].removeprefix("##")) > 1 for one in most[30:]), "there was more to keep"
+
+
+def test_characters_that_no_text_has_go_and_words_with_them_are_unknown(
+    teacher: Path, samples: Samples, tmp_path: Path
+) -> None:
+    some = replace(samples, train=[Sample("cat sun", 0)], unlabeled=["abc"])
+    step = Step(vocabulary=Vocabulary(unlabeled=True, characters="seen"))
+    apply(step, teacher, teacher, some, tmp_path / "out", lengths=LENGTHS, seed=7)
+    small = Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json"))
+    single = {one for one in small.get_vocab() if len(one.removeprefix("##")) == 1}
+    # those within a token count as well: a word of them is spelled, though none was a token of its own
+    assert single == {mark + one for one in set("catsunabc") for mark in ("", "##")}
+    assert "[UNK]" not in small.encode("stab").tokens
+    assert small.encode("cat x").tokens == ["[CLS]", "cat", "[UNK]", "[SEP]"]
+    before, after = checkpoint.load(teacher), checkpoint.load(tmp_path / "out")
+    old, new = (encode(some.train, one, LENGTHS[-1]) for one in (before, after))
+    assert torch.equal(evaluate.logits(after.module, new), evaluate.logits(before.module, old))
+
+
+def test_two_rules_of_what_stays_are_refused() -> None:
+    with pytest.raises(SpecError, match="two rules"):
+        Vocabulary(size=100, min_count=2)
+    with pytest.raises(SpecError, match="too small"):
+        Vocabulary(size=0)
 
 
 @pytest.mark.parametrize("kind", ["factored", "hashed"])

@@ -13,14 +13,34 @@ import numpy as np
 import torch
 from ai_edge_litert.tools import flatbuffer_utils
 
-from edgekit.convert import faked, flatbuffer, graph, lean, module, names, quantize, realised, rounding, tflite
+from edgekit import convert
+from edgekit.convert import faked, flatbuffer, graph, lean, module, names, parity, quantize, realised, rounding, tflite
 from edgekit.convert.quantize import Plan
 from edgekit.convert.tokens import padded
+from edgekit.data.samples import Samples
 from edgekit.errors import BuildError
-from edgekit.spec.quantize import Quantization
+from edgekit.models import checkpoint
+from edgekit.spec.quantize import Calibration, Mixed, Quantization
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
 LENGTHS = (8, 16)
+
+
+@pytest.fixture(scope="module")
+def relu(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One layer, with ReLU in its feed-forward net."""
+    loaded = checkpoint.load(tiny_bert, ["animal", "weather", "motion"])
+    loaded.family.set_layers(loaded.module, loaded.family.layers(loaded.module)[:1])
+    loaded.teacher_layers = (0,)
+    loaded.module.config.hidden_act = "relu"
+    out = tmp_path_factory.mktemp("relu") / "checkpoint"
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(5)
+        for name, one in loaded.module.named_parameters():
+            if "LayerNorm" not in name:
+                torch.nn.init.normal_(one, std=0.3)
+    checkpoint.save(loaded, out)
+    return out
 
 
 def products(file: Path) -> list[names.Product]:
@@ -179,9 +199,66 @@ def test_precisions_are_given_by_module(tiny_float: Path, tmp_path: Path) -> Non
 
 def test_rows_that_cannot_be_cut_into_blocks_are_refused(tiny_float: Path, tmp_path: Path) -> None:
     with pytest.raises(BuildError, match="cannot be cut into blocks") as caught:
-        written(tiny_float, tmp_path / "x", "w4_a32_dynamic", Quantization(block=256))
-    assert "rows of" in str(caught.value.given)
+        written(tiny_float, tmp_path / "x", "w4_a32_dynamic", Quantization(block=32))
+    assert "rows of 40" in str(caught.value.given)
+    with pytest.raises(BuildError, match="no runtime turns weights in blocks to float"):
+        written(tiny_float, tmp_path / "x", "w4_a32_weight", Quantization(block=32))
     assert not (tmp_path / "x").exists()
+
+
+def test_a_block_has_a_scale_of_its_own_and_a_shorter_row_is_one_block(relu: Path, tmp_path: Path) -> None:
+    source = tmp_path / "float"
+    tflite.export(module.load(relu, (8,)), (8,), source)
+    inputs = [padded([3, 58, 4], 8), padded([3, 9, 33, 61, 20, 4], 8)]
+    expected, errors = tflite.run(source, inputs), []
+    for asked in (Quantization(), Quantization(block=32)):
+        model = written(source, tmp_path / "x", "w4_a32_dynamic", asked)
+        errors.append(np.abs(tflite.run(tmp_path / "x", inputs) - expected).max())
+        for one in products(source):
+            held = tensors(model)[one.weight]
+            in_blocks = asked.block is not None and held.shape[1] > asked.block
+            assert len(held.scales) == (0 if in_blocks else held.shape[0])
+    # the scales of the blocks are tensors of their own, and they are the file's
+    content = flatbuffer_utils.read_model_from_bytearray(bytearray((tmp_path / "x").read_bytes()))
+    blocks = [
+        (one, sub.tensors[one.quantization.details.scales])
+        for sub in content.subgraphs
+        for one in sub.tensors
+        if one.quantization is not None and one.quantization.details is not None
+    ]
+    assert blocks
+    for weight, scales in blocks:
+        assert len(bytes(content.buffers[scales.buffer].data)) == 2 * weight.shape[0] * weight.shape[1] // 32
+    assert errors[1] < errors[0], "an outlier spoils its own block alone"
+
+
+def test_a_relu_goes_into_the_product_before_it_with_its_readers_range(
+    relu: Path, words: Samples, tmp_path: Path
+) -> None:
+    out = tmp_path / "static"
+    converted = convert.convert(
+        relu,
+        format="tflite",
+        scheme="w8_a8_static",
+        lengths=(8,),
+        samples=words,
+        calibration=Calibration(samples=32),
+        out=out,
+        seed=7,
+        quantization=Quantization(mixed=Mixed(fidelity=0.0)),
+    )
+    by_module = {one.module: one for one in products(out)}
+    up, down = (by_module[f"bert.encoder.layer.0.{one}.dense"] for one in ("intermediate", "output"))
+    assert up.output == down.input, "nothing stands between them"
+    # nothing below zero is left to be held
+    assert tensors(flatbuffer.read(out))[up.output].zeros == (-128,)
+    # with all products static, none spared; a range without the ReLU would lose a bit or more
+    inputs = [padded([3, 58, 4], 8), padded([3, 9, 33, 61, 20, 4], 8)]
+    with torch.inference_mode():
+        loaded = module.load(relu, (8,))
+        expected = np.concatenate([loaded(*map(torch.from_numpy, one.values())).numpy() for one in inputs])
+    held = parity.compare(tflite.run(converted.file, inputs), expected, parity.Bounds(0.95, 1.0))
+    assert held.min_cosine > 0.95
 
 
 def test_products_that_read_one_tensor_must_agree_on_its_range(tiny_float: Path) -> None:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import fmean
+from typing import Sequence, Tuple
 
 #: Of a loss curve: enough to draw it.
 POINTS = 200
@@ -22,14 +22,14 @@ class StepReport:
     parameters: int
     validation_accuracy: float
     epochs: int = 0
-    losses: tuple[float, ...] = ()
+    losses: Tuple[float, ...] = ()
     seconds: float = 0.0
-    remarks: tuple[str, ...] = ()
-    accuracies: tuple[float, ...] = ()
-    curve: tuple[float, ...] = ()
+    remarks: Tuple[str, ...] = ()
+    accuracies: Tuple[float, ...] = ()
+    curve: Tuple[float, ...] = ()
 
 
-def thinned(curve: Sequence[float], points: int = POINTS) -> tuple[float, ...]:
+def thinned(curve: Sequence[float], points: int = POINTS) -> Tuple[float, ...]:
     """At most ``points`` means of equally many values each (the last of what is left)."""
     size = max(1, -(-len(curve) // points))
     return tuple(fmean(curve[start : start + size]) for start in range(0, len(curve), size))
