@@ -20,7 +20,7 @@ compress:
   - finetune: {epochs: 4, learning_rate: 5.0e-3, batch: 16}
   - vocabulary: {}
   - distill: {layers: [1], epochs: 2, learning_rate: 5.0e-3, batch: 16}
-  - prune: {heads: 2, ffn: 32, samples: 16, epochs: 1, batch: 16}
+  - prune: {heads: 2, ffn: 32, samples: 16, epochs: 5, batch: 16}
 convert:
   schemes: [w32_a32_float, w8_a32_dynamic]
 gates: {accuracy_drop: 60}

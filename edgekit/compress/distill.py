@@ -20,6 +20,7 @@ from edgekit.compress.encoded import Batch, alike, batch, encode, in_order
 from edgekit.compress.evaluate import SIZE
 from edgekit.compress.lessons import Lessons
 from edgekit.compress.losses import UNLABELED
+from edgekit.compress.reading import first_token_only
 from edgekit.compress.student import TEXTS, keep_layers, start
 from edgekit.compress.task import Task
 from edgekit.compress.trace import MAPS, eager
@@ -127,7 +128,12 @@ def teach(
             after_step(step, steps)
         taught.after_step(step)
 
-    with eager(student.module, main.module) if MAPS in inside else contextlib.nullcontext():
+    with contextlib.ExitStack() as ways:
+        if MAPS in inside:
+            ways.enter_context(eager(student.module, main.module))
+        # what a step hooks in, and what looks at its layers, is given all tokens
+        if not (before_step or after_step or lessons.seen_inside(options, "ours") or "fold" in active):
+            ways.enter_context(first_token_only(student))
         return train(
             student.module,
             options,

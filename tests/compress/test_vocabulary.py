@@ -134,14 +134,14 @@ def test_so_many_of_the_most_used_tokens_stay(teacher: Path, samples: Samples, t
     whole = checkpoint.load(teacher)
     counts = Counter(one for ids in encode(samples.train, whole, 1 << 30).ids for one in ids)
     names = {number: token for token, number in Tokenizer.from_str(whole.tokenizer).get_vocab().items()}
-    step = Step(vocabulary=Vocabulary(size=30, characters="seen"))
+    step = Step(vocabulary=Vocabulary(size=12, characters="seen"))
     apply(step, teacher, teacher, samples, tmp_path / "out", lengths=LENGTHS, seed=7)
     kept = set(Tokenizer.from_file(str(tmp_path / "out" / "tokenizer.json")).get_vocab())
     most = sorted(counts, key=lambda one: (-counts[one], one))
-    assert {names[one] for one in most[:30]} <= kept
+    assert {names[one] for one in most[:12]} <= kept
     # what else stays is special or a single character
-    assert all(len(one.removeprefix("##")) == 1 or one.startswith("[") for one in kept - {names[o] for o in most[:30]})
-    assert any(len(names[one].removeprefix("##")) > 1 for one in most[30:]), "there was more to keep"
+    assert all(len(one.removeprefix("##")) == 1 or one.startswith("[") for one in kept - {names[o] for o in most[:12]})
+    assert any(len(names[one].removeprefix("##")) > 1 for one in most[12:]), "there was more to keep"
 
 
 def test_characters_that_no_text_has_go_and_words_with_them_are_unknown(

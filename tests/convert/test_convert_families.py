@@ -22,20 +22,20 @@ LENGTHS = (16,)
 
 def test_every_family_keeps_parity_in_every_format(tiny_family: Path, words: Samples, tmp_path: Path) -> None:
     loaded = checkpoint.load(tiny_family, ["animal", "weather", "motion"])
-    shapes = [Layer(3, 40)] * 3 if tiny_family.name == "albert" else [Layer(4, 64), Layer(3, 40), Layer(2, 24)]
+    loaded.family.set_layers(loaded.module, loaded.family.layers(loaded.module)[:2])
+    loaded.teacher_layers = (0, 1)
+    shapes = [Layer(3, 40)] * 2 if tiny_family.name == "albert" else [Layer(3, 40), Layer(2, 24)]
     checkpoint.shape(loaded.family, loaded.module, shapes)
     torch.manual_seed(5)
     for name, one in loaded.module.named_parameters():
         if "norm" not in name.lower() and ".ln_" not in name:
-            torch.nn.init.normal_(one, std=0.3)
+            torch.nn.init.normal_(one, std=0.2)
     checkpoint.save(loaded, tmp_path / "checkpoint")
     texts = [one.text for one in (*words.test, *words.validation)]
     source = None
     for form, scheme in (
         ("tflite", "w32_a32_float"),
-        ("tflite", "w8_a32_dynamic"),
         ("tflite", "w8_a8_static"),
-        ("ptl", "w32_a32_float"),
         ("ptl", "w8_a32_dynamic"),
     ):
         written = convert.convert(

@@ -65,6 +65,15 @@ def test_padding_changes_nothing(tiny_float: Path) -> None:
     assert short == pytest.approx(long, abs=1e-5)
 
 
+def test_float_answers_as_the_module_does(tiny_checkpoint: Path, tiny_float: Path) -> None:
+    import torch
+
+    inputs, loaded = padded([3, 58, 4], 8), module.load(tiny_checkpoint, LENGTHS)
+    with torch.inference_mode():
+        expected = loaded(*(torch.from_numpy(one) for one in inputs.values())).numpy()
+    assert tflite.run(tiny_float, [inputs]) == pytest.approx(expected, abs=1e-4)
+
+
 def test_no_constant_is_large_enough_to_ruin_a_range(tiny_float: Path) -> None:
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,22 +18,33 @@ from edgekit.models.grid import Grid, Ranges, digest  # noqa: E402
 from edgekit.models.structure import Layer  # noqa: E402
 
 pytestmark = pytest.mark.torch
+Uneven = Callable[[Path, int], Path]
 IDS = torch.tensor([[5, 30, 31, 17, 6, 0, 0, 0], [5, 32, 6, 7, 8, 9, 10, 11], [5, 6, 0, 0, 0, 0, 0, 0]])
 MASK = torch.tensor([[1] * 5 + [0] * 3, [1] * 8, [1, 1] + [0] * 6])
 
 
-def uneven(folder: Path, out: Path, layers: int = 3) -> checkpoint.Checkpoint:
-    """A checkpoint of the family, cut, in ``out``."""
-    loaded = checkpoint.load(folder, ["a", "b", "c"])
-    loaded.family.set_layers(loaded.module, loaded.family.layers(loaded.module)[:layers])
-    loaded.teacher_layers = tuple(range(layers))
-    shapes = [Layer(heads=3, ffn=40)] * 3 if folder.name == "albert" else [Layer(4, 16), Layer(1, 40), Layer(2, 24)]
-    checkpoint.shape(loaded.family, loaded.module, shapes[:layers])
-    torch.manual_seed(5)
-    for one in loaded.module.parameters():
-        nn.init.normal_(one, std=0.3)
-    checkpoint.save(loaded, out)
-    return checkpoint.load(out)
+@pytest.fixture(scope="module")
+def uneven(tmp_path_factory: pytest.TempPathFactory) -> Uneven:
+    """The checkpoint of a family, cut to so many uneven layers; each is made once."""
+    known: dict[tuple[str, int], Path] = {}
+
+    def make(folder: Path, layers: int) -> Path:
+        if (folder.name, layers) not in known:
+            loaded = checkpoint.load(folder, ["a", "b", "c"])
+            loaded.family.set_layers(loaded.module, loaded.family.layers(loaded.module)[:layers])
+            loaded.teacher_layers = tuple(range(layers))
+            apart = [Layer(4, 16), Layer(1, 40), Layer(2, 24)]
+            shapes = [Layer(heads=3, ffn=40)] * 3 if folder.name == "albert" else apart
+            checkpoint.shape(loaded.family, loaded.module, shapes[:layers])
+            with torch.random.fork_rng(devices=[]):
+                torch.manual_seed(5)
+                for one in loaded.module.parameters():
+                    nn.init.normal_(one, std=0.3)
+            known[folder.name, layers] = tmp_path_factory.mktemp("uneven") / folder.name
+            checkpoint.save(loaded, known[folder.name, layers])
+        return known[folder.name, layers]
+
+    return make
 
 
 def plain(loaded: checkpoint.Checkpoint) -> torch.Tensor:
@@ -48,15 +60,15 @@ def exported(classifier: module.Classifier) -> torch.Tensor:
 
 
 @pytest.mark.parametrize("layers", [1, 3])
-def test_it_answers_as_transformers_own(tiny_family: Path, tmp_path: Path, layers: int) -> None:
-    loaded = uneven(tiny_family, tmp_path / "out", layers)
-    answers = exported(module.load(tmp_path / "out", [8]))
+def test_it_answers_as_transformers_own(tiny_family: Path, layers: int, uneven: Uneven) -> None:
+    loaded = checkpoint.load(folder := uneven(tiny_family, layers))
+    answers = exported(module.load(folder, [8]))
     torch.testing.assert_close(answers, plain(loaded), rtol=0, atol=1e-5)
 
 
-def test_the_last_layer_computes_one_token_and_no_keys(tiny_family: Path, tmp_path: Path) -> None:
-    loaded = uneven(tiny_family, tmp_path / "out")
-    classifier = module.load(tmp_path / "out", [8])
+def test_the_last_layer_computes_one_token_and_no_keys(tiny_family: Path, uneven: Uneven) -> None:
+    loaded = checkpoint.load(folder := uneven(tiny_family, 3))
+    classifier = module.load(folder, [8])
     tokens: dict[str, int] = {}
 
     def note(name: str, states: torch.Tensor) -> None:
@@ -78,12 +90,12 @@ def test_the_last_layer_computes_one_token_and_no_keys(tiny_family: Path, tmp_pa
     assert sum("from_query" in one for one in tokens) == sum("to_value" in one for one in tokens) == last.heads
 
 
-def test_the_cost_is_what_the_structure_says(tiny_family: Path, tmp_path: Path) -> None:
+def test_the_cost_is_what_the_structure_says(tiny_family: Path, uneven: Uneven) -> None:
     """Multiply-accumulates of all products in the layers, weights and activations, counted while it runs."""
     from torch.utils.flop_counter import FlopCounterMode
 
-    loaded = uneven(tiny_family, tmp_path / "out")
-    classifier = module.load(tmp_path / "out", [8])
+    loaded = checkpoint.load(folder := uneven(tiny_family, 3))
+    classifier = module.load(folder, [8])
     ids = IDS[1:2].int()
     with FlopCounterMode(display=False) as counter, torch.inference_mode():
         classifier(ids, torch.ones_like(ids))
@@ -95,8 +107,8 @@ def test_the_cost_is_what_the_structure_says(tiny_family: Path, tmp_path: Path) 
     assert counter.get_total_flops() // 2 - outside == loaded.structure.macs(8)
 
 
-def test_weights_on_a_grid_of_their_own_are_not_regrouped(tiny_bert: Path, tmp_path: Path) -> None:
-    loaded = uneven(tiny_bert, tmp_path / "out", 2)
+def test_weights_on_a_grid_of_their_own_are_not_regrouped(tiny_bert: Path, tmp_path: Path, uneven: Uneven) -> None:
+    loaded = checkpoint.load(uneven(tiny_bert, 2))
     names = [name for name, one in loaded.module.named_modules() if isinstance(one, nn.Linear)]
     products = {name: Ranges((-1.0, 1.0), (-1.0, 1.0)) for name in names}
     loaded.grid = Grid(products, (), digest(loaded.module, products))
@@ -106,8 +118,8 @@ def test_weights_on_a_grid_of_their_own_are_not_regrouped(tiny_bert: Path, tmp_p
     torch.testing.assert_close(exported(classifier), plain(loaded), rtol=0, atol=1e-5)
 
 
-def test_shared_layers_answer_as_transformers_own(tiny_family: Path, tmp_path: Path) -> None:
-    loaded = uneven(tiny_family, tmp_path / "out")
+def test_shared_layers_answer_as_transformers_own(tiny_family: Path, tmp_path: Path, uneven: Uneven) -> None:
+    loaded = checkpoint.load(uneven(tiny_family, 3))
     first, second, *_ = loaded.family.layers(loaded.module)
     loaded.family.set_layers(loaded.module, [first, second, second, first])
     loaded.teacher_layers = (0, 1, 1, 0)
@@ -116,8 +128,17 @@ def test_shared_layers_answer_as_transformers_own(tiny_family: Path, tmp_path: P
     torch.testing.assert_close(answers, plain(loaded), rtol=0, atol=1e-5)
 
 
-def test_parameters_are_the_checkpoints(tiny_family: Path, tmp_path: Path) -> None:
-    loaded = uneven(tiny_family, tmp_path / "out")
-    classifier = module.load(tmp_path / "out", [8])
+def test_parameters_are_the_checkpoints(tiny_family: Path, uneven: Uneven) -> None:
+    loaded = checkpoint.load(folder := uneven(tiny_family, 3))
+    classifier = module.load(folder, [8])
     assert module.parameters(classifier) == loaded.parameters
     assert module.classes(classifier) == 3
+
+
+def test_the_weights_of_the_heads_lie_as_the_converter_reads_them(tiny_bert: Path, uneven: Uneven) -> None:
+    """It writes a transposed view out as if it were not transposed."""
+    classifier = module.load(uneven(tiny_bert, 2), [8])
+    key = classifier.family.attention(classifier.family.layers(classifier.model)[-1]).key.weight
+    for number, one in enumerate(classifier.from_query.each):
+        assert one.weight.is_contiguous()
+        assert torch.equal(one.weight, key[number * 8 : number * 8 + 8].T)
