@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn import functional
 
 from edgekit.compress import evaluate, fakequant
 from edgekit.compress.distill import teach
@@ -130,7 +131,28 @@ def _grids(checkpoint: Checkpoint, options: Qat, data: Encoded) -> dict[End, Obs
     read = slice(0, 1) if checkpoint.family.reads == "first" else slice(-1, None)
     seen = observe(module, data, products, {name: read for name, one in products.items() if one in last})
     kept = [one for one in seen if one.fidelity >= options.fidelity]
-    return {end: made for one in kept for made in [make(one.low, one.high)] for end in one.ends}
+    grids = {end: made for one in kept for made in [make(one.low, one.high)] for end in one.ends}
+    for writer, reader in _rectified(checkpoint):
+        if (writer, "output") in grids and (reader, "input") in grids:
+            grids[writer, "output"] = grids[reader, "input"]
+    return grids
+
+
+def _rectified(checkpoint: Checkpoint) -> list[tuple[str, str]]:
+    """Products with nothing but ReLU between them, by name. A file has it in the first product's kernel: one tensor
+    goes from it to the second, on the grid that the second reads."""
+    family, module = checkpoint.family, checkpoint.module
+    head = family.head(module)
+    between = [(head.dense, head.activation, head.classifier)]
+    for layer in family.layers(module):
+        both = family.feed_forward(layer)
+        between.append((both.up, both.activation, both.down))
+    names = {id(one): name for name, one in module.named_modules()}
+    return [
+        (names[id(writer)], names[id(reader)])
+        for writer, then, reader in between
+        if writer is not None and (isinstance(then, nn.ReLU) or then in (torch.relu, functional.relu))
+    ]
 
 
 def _tables(checkpoint: Checkpoint) -> list[tuple[nn.Embedding, nn.Embedding | None]]:

@@ -23,13 +23,15 @@ def read(
 
     Args:
         data: says which sections are classes, and whether texts are lower-cased.
-        samples: the labelled texts, cleaned: none of them is taken, for those that are held out must stay unseen.
+        samples: the labelled texts, cleaned: none of them is taken, however written, for those that are held out must
+            stay unseen.
 
     Raises DataError where the source cannot be read or nothing is left of it.
     """
     found, provenance = _source(spec, base, data)
     cleaned = (clean(one, data.lowercase) for one in found)
-    drawn = draw((one for one in cleaned if one and one not in samples), spec.limit, seed)
+    taken = {one.casefold() for one in samples}
+    drawn = draw((one for one in cleaned if one and one.casefold() not in taken), spec.limit, seed)
     if not drawn:
         raise DataError("no text is left that is not a sample already", where="$.data.unlabeled", given=spec.source)
     return drawn, provenance

@@ -123,13 +123,14 @@ def test_every_scheme_keeps_parity_in_every_bucket(
 
 
 @pytest.mark.slow
-def test_a_model_trained_for_its_grid_answers_as_its_file(folder: Path, words: Samples, tmp_path: Path) -> None:
-    """To one step of the logits: scores of distances are float on both sides, all products are on one grid.
-
-    With GELU: a file fuses ReLU into the product before it, and its one tensor has one scale where QAT has two.
-    """
+@pytest.mark.parametrize("activation", ["gelu", "relu"])
+def test_a_model_trained_for_its_grid_answers_as_its_file(
+    folder: Path, words: Samples, tmp_path: Path, activation: str
+) -> None:
+    """To one step of the logits: scores of distances are float on both sides, all products are on one grid; a file has
+    ReLU in the product before it, and one tensor there."""
     loaded = checkpoint.load(folder)
-    student.activate(loaded, "gelu")
+    student.activate(loaded, activation)
     options = Qat(clipping="observed", epochs=0, samples=32, fidelity=0)
     qat.prepare(loaded, options, encode(words.train[:32], loaded, LENGTHS[-1]))
     with torch.inference_mode():

@@ -26,8 +26,8 @@ def prepare(folder: Path, more: list[str], out: str = "out", **options: object) 
 
 
 def test_no_sample_is_among_them(tmp_path: Path) -> None:
-    """Held-out texts above all, however they are spaced."""
-    every = [one["text"].replace(" ", "  ") for one in ROWS]
+    """Held-out texts above all, however they are spaced and capitalized."""
+    every = [one["text"].replace(" ", "  ").upper() for one in ROWS]
     found = prepare(tmp_path, [*every, "", "one more", " one  more ", "another"])
     assert sorted(found.unlabeled) == ["another", "one more"]
     assert found.provenance["unlabeled files"] == "more.txt"
