@@ -35,7 +35,7 @@ def tiny_checkpoint(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -
         torch.manual_seed(5)
         for name, one in loaded.module.named_parameters():
             if "LayerNorm" not in name:
-                torch.nn.init.normal_(one, std=0.3)
+                torch.nn.init.normal_(one, std=0.2)
     out = tmp_path_factory.mktemp("checkpoint") / "tiny"
     checkpoint.save(loaded, out)
     return out
