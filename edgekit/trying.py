@@ -83,7 +83,7 @@ def rehearse(recipe: Recipe, model: Module, whole: Any, stages: Stages) -> Path:
     few = replace(whole, train=whole.train[:FEW], validation=whole.validation[:FEW], unlabeled=[])
     at = teacher = model
     for number, step in enumerate(recipe.compress, 1):
-        options = getattr(step, step.kind)
+        options = step.options
         hurried = Step(**{step.kind: _hurried(options)})
         samples = few if isinstance(options, Training) else whole
         inputs = {

@@ -62,7 +62,7 @@ def apply(
         "hash": hashing.run,
         "qat": qat.run,
     }
-    options = getattr(step, step.kind)
+    options = step.options
     if isinstance(options, Training) and options.seed is not None:
         seed = options.seed
     task = Task(checkpoint, teacher or checkpoint, samples, out, tuple(lengths), seed, report, tuple(teachers))

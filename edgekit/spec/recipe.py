@@ -7,17 +7,19 @@ model or the data are made by the stage that has them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import List, Literal, Optional, Tuple
+from typing import Any, List, Literal, Optional, Tuple
 
 from edgekit.errors import SpecError
 from edgekit.spec.data import DataSpec
 from edgekit.spec.distill import Distill
+from edgekit.spec.language import check_task
 from edgekit.spec.prune import Prune
 from edgekit.spec.qat import Qat, check_qat
 from edgekit.spec.quantize import Convert
 from edgekit.spec.search import Search
 from edgekit.spec.shape import Cluster, Factor, Hash, Share
 from edgekit.spec.steps import Finetune, Vocabulary
+from edgekit.spec.task import CLASSIFY, Task
 from edgekit.spec.training import Learning
 
 SCHEMA = 1
@@ -84,11 +86,15 @@ class Step:
         return self._named()[0]
 
     @property
+    def options(self) -> Any:
+        """What stands below the key."""
+        return getattr(self, self.kind)
+
+    @property
     def needs_classifier(self) -> bool:
         """Whether it needs a model that knows the labels already; others make one, or learn without."""
-        value = getattr(self, self.kind)
-        if isinstance(value, Learning):
-            return value.losses.classify
+        if isinstance(self.options, Learning):
+            return self.options.losses.classify
         return self.finetune is None
 
 
@@ -96,14 +102,17 @@ class Step:
 class Gates:
     """Bounds a candidate must meet or it is refused; left out means unbounded.
 
-    ``accuracy_drop`` in points against the teacher on the test split, ``size_mb`` of the artifact (1 MB = 10⁶ bytes),
-    ``latency_ms`` per sentence end to end (median) and ``peak_memory_mb`` above the bare interpreter on the target.
+    ``accuracy_drop`` in points against the teacher on the test split (of a language model, whose accuracy is the share
+    of next tokens that were the likeliest one, as well), ``perplexity_rise`` in per cent of the teacher's, for language
+    models only, ``size_mb`` of the artifact (1 MB = 10⁶ bytes), ``latency_ms`` per sentence end to end (median) and
+    ``peak_memory_mb`` above the bare interpreter on the target.
     """
 
     accuracy_drop: Optional[float] = None
     size_mb: Optional[float] = None
     latency_ms: Optional[float] = None
     peak_memory_mb: Optional[float] = None
+    perplexity_rise: Optional[float] = None
 
     @property
     def need_device(self) -> bool:
@@ -123,7 +132,7 @@ class Recipe:
     convert: Convert = field(default_factory=Convert)
     gates: Gates = field(default_factory=Gates)
     search: Optional[Search] = None
-    task: Literal["classify"] = "classify"
+    task: Task = CLASSIFY
     description: str = ""
     seed: int = 7
     schema: int = SCHEMA
@@ -133,6 +142,7 @@ class Recipe:
             raise SpecError("unknown recipe schema", where="$.schema", given=self.schema, allowed=SCHEMA)
         if not self.name or any(not (one.isalnum() or one in "-_.") for one in self.name) or self.name[0] in "-.":
             raise SpecError("a name is letters, digits, '-', '_' and '.'", where="$.name", given=self.name)
+        check_task(self)
         if self.data.unlabeled is not None:
             self._check_unlabeled()
         for number, step in enumerate(self.compress):
@@ -154,7 +164,7 @@ class Recipe:
             self.search.check(self)
 
     def _check_unlabeled(self) -> None:
-        steps = [getattr(step, step.kind) for step in self.compress]
+        steps = [step.options for step in self.compress]
         taught = [one for one in steps if isinstance(one, Learning) and one.epochs]
         if not taught or any(one.losses.active == ("label",) for one in taught):
             raise SpecError(
@@ -190,7 +200,7 @@ def _check_positions(options: Distill, steps: int, longest: int) -> None:
 
 def _check_clusters(after: Tuple[Step, ...], number: int) -> None:
     for place, step in enumerate(after, number):
-        if getattr(getattr(step, step.kind), "epochs", 0):
+        if getattr(step.options, "epochs", 0):
             raise SpecError(
                 "this step trains single weights, and undoes the clusters of an earlier step",
                 where="$.compress[{}].{}".format(place, step.kind),

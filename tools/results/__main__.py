@@ -1,7 +1,8 @@
 """``tools/results`` is the table of docs/results.md: measured by ``methods`` and ``peers``, written by ``table``.
 
 ``python tools/results`` writes docs/results.md from docs/results/*.json; ``… methods`` builds recipes/methods/*.yaml
-and measures them on the board first; ``… peers CHECKPOINT SAMPLES OUT`` measures what people would use instead.
+and measures them on the board first; ``… peers CHECKPOINT SAMPLES OUT`` measures what people would use instead;
+``… costs CHECKPOINT SAMPLES OUT BUNDLE…`` counts a sentence's instructions, peers and bundles in one run.
 """
 
 from __future__ import annotations
@@ -13,10 +14,12 @@ from pathlib import Path
 def main() -> None:
     parser = argparse.ArgumentParser(prog="tools/results", description=__doc__.split("\n")[0])
     verbs = parser.add_subparsers(dest="verb")
-    methods = verbs.add_parser("methods")
-    peers = verbs.add_parser("peers")
+    methods, peers, costs = (verbs.add_parser(name) for name in ("methods", "peers", "costs"))
     for name in ("checkpoint", "samples", "out"):
         peers.add_argument(name, type=Path)
+        costs.add_argument(name, type=Path)
+    costs.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE")
+    methods.add_argument("--seeds", nargs="+", type=int, default=(), help="of the last step that trains")
     for one in (methods, peers):
         one.add_argument("--device")
         one.add_argument("--only", nargs="+", default=(), metavar="NAME")
@@ -28,7 +31,11 @@ def main() -> None:
     elif asked.verb == "methods":
         import methods as building
 
-        building.run(asked.device, asked.only)
+        building.run(asked.device, asked.only, asked.seeds)
+    elif asked.verb == "costs":
+        import costs as counting
+
+        counting.run(asked.checkpoint, asked.samples, asked.out, asked.bundles)
     import table
 
     table.write()

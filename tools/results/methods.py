@@ -14,6 +14,8 @@ from edgekit import bundle as bundles
 from edgekit import load, pipeline
 from edgekit.errors import EdgekitError
 from edgekit.outcome import Built
+from edgekit.spec.recipe import Recipe
+from edgekit.spec.training import Training
 
 TARGET = "rpi4"
 FOLDER = Path(__file__).parents[2] / "recipes" / "methods"
@@ -30,23 +32,45 @@ GROUPS = {
     "qat": "quantize",
     "mixed": "mixed",
     "train": "train",
+    "teacher": "teacher",
 }
 
 
-def run(device: str | None, names: Sequence[str] = ()) -> None:
+def run(device: str | None, names: Sequence[str] = (), seeds: Sequence[int] = ()) -> None:
     """Build, measure and record; a method that fails is recorded with its reason. Done ones are cached stages."""
     files = [Path(one) if "/" in one else FOLDER / f"{one}.yaml" for one in names] or sorted(FOLDER.glob("*.yaml"))
-    for number, file in enumerate(files, 1):
+    asked = [(file, overrides) for file in files for overrides in _seeded(file, seeds)]
+    for number, (file, overrides) in enumerate(asked, 1):
         started = time.monotonic()
-        recipe = load.recipe(file)
+        recipe = load.recipe(file, overrides)
         group = GROUPS.get(recipe.name.partition("-")[0], "best")
         try:
-            built = pipeline.build(file, target=TARGET, device=device)
-            record.save(_record(built, group, recipe.description, recipe.seed))
+            built = pipeline.build(file, target=TARGET, device=device, overrides=overrides)
+            record.save(_record(built, group, recipe.description, _seed(recipe)))
         except EdgekitError as error:
             record.save(record.Record(recipe.name, group, recipe.description, failure=error.message))
             print(f"{recipe.name}: {error.message}", file=sys.stderr)
-        print(f"{number} of {len(files)}: {recipe.name}, {time.monotonic() - started:.0f} s", flush=True)
+        print(f"{number} of {len(asked)}: {recipe.name}, {time.monotonic() - started:.0f} s", flush=True)
+
+
+def _seeded(file: Path, seeds: Sequence[int]) -> list[tuple[str, ...]]:
+    """The settings for each seed: of the last step that trains, for one teacher is compared with all its students."""
+    if not seeds:
+        return [()]
+    recipe = load.recipe(file)
+    number, kind = _last_trained(recipe)
+    return [(f"name={recipe.name}-seed{one}", f"compress.{number}.{kind}.seed={one}") for one in seeds]
+
+
+def _last_trained(recipe: Recipe) -> tuple[int, str]:
+    trained = [(n, step.kind) for n, step in enumerate(recipe.compress) if isinstance(step.options, Training)]
+    return trained[-1]
+
+
+def _seed(recipe: Recipe) -> int:
+    number, _ = _last_trained(recipe)
+    own: int | None = recipe.compress[number].options.seed
+    return recipe.seed if own is None else own
 
 
 def _record(built: Built, group: str, title: str, seed: int) -> record.Record:

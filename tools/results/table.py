@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from statistics import mean, median
 
+import costs
 import record
+from costs import Cost, Costs
 from record import GROUPS, Record
 
 PAGE = record.FOLDER.parent / "results.md"
@@ -26,20 +29,63 @@ HEAD = (
 
 
 def write(page: Path = PAGE) -> None:
-    page.write_text(render(list(record.load())), "utf-8")
+    page.write_text(render(list(record.load()), costs.read_costs()), "utf-8")
 
 
-def render(records: list[Record]) -> str:
+def render(records: list[Record], counted: Costs | None) -> str:
     """The page. A figure that was not measured is a dash, never a guess."""
     parts = [_introduction(records)]
     for group in GROUPS:
         rows = [one for one in records if one.group == group]
         if rows:
             parts.append(f"## {TITLES[group]}\n\n{HEAD}{''.join(_row(one) for one in rows)}")
+            parts += [_spread(title, seeds) for title, seeds in _by_title(rows).items() if len(seeds) > 1]
             notes = [f"- {one.title}: {one.failure or one.note}\n" for one in rows if one.failure or one.note]
             if notes:
                 parts.append("".join(notes))
-    return "\n".join(parts)
+    return "\n".join([*parts, *([_costs(counted)] if counted else [])])
+
+
+def _by_title(rows: list[Record]) -> dict[str, list[Record]]:
+    return {title: [one for one in rows if one.title == title] for title in dict.fromkeys(one.title for one in rows)}
+
+
+def _spread(title: str, seeds: list[Record]) -> str:
+    """Which points the seeds of one recipe lost."""
+    lost = [one.reference - one.accuracy for one in seeds if one.accuracy is not None and one.reference is not None]
+    if not lost:
+        return ""
+    span = f"{min(lost):+.2f} to {max(lost):+.2f}"
+    return f"{title}: {len(lost)} seeds, {mean(lost):.2f} points lost in the mean ({span}).\n"
+
+
+def _costs(counted: Costs) -> str:
+    targets = sorted(counted.rows[0].counted)
+    heads = ["what", "file, MB"]
+    for one in targets:
+        heads += [f"{one}, M", f"{one}, runtime alone, M"]
+    heads += ["host, ms", "host, times quicker"]
+    lines = [heads, ["---", *["---:"] * (len(heads) - 1)], *(_cost(one, counted.rows[0]) for one in counted.rows)]
+    return (
+        "## What a sentence costs\n\n"
+        f"Millions of instructions a sentence, counted on the emulated boards: median of {counted.texts} held-out\n"
+        "texts, one at a time, one thread; tokenizer and all, and the runtime alone. In brackets,\n"
+        "how many times fewer than the first row. Host: wall time a sentence end to end, median of\n"
+        f"{counted.host_texts} texts and of {len(counted.rows[0].ratios)} rounds in which the contenders take turns,\n"
+        "and the ratio within a round (least to greatest).\n\n"
+    ) + "".join(f"| {' | '.join(one)} |\n" for one in lines)
+
+
+def _cost(one: Cost, first: Cost) -> list[str]:
+    cells = [one.title, f"{one.size / 1e6:.2f}"]
+    for target, of in sorted(one.counted.items()):
+        base = first.counted[target]
+        cells += [
+            f"{of.end_to_end:.2f} ({base.end_to_end / of.end_to_end:.1f}×)",
+            f"{of.inference:.2f} ({base.inference / of.inference:.1f}×)",
+        ]
+    times = f"{median(one.ratios):.1f} ({min(one.ratios):.1f}–{max(one.ratios):.1f})"
+    return [*cells, f"{one.host_ms:.3f}", times]
 
 
 def _introduction(records: list[Record]) -> str:
