@@ -2,7 +2,8 @@
 
 ``python tools/results`` writes docs/results.md from docs/results/*.json; ``… methods`` builds recipes/methods/*.yaml
 and measures them on the board first; ``… peers CHECKPOINT SAMPLES OUT`` measures what people would use instead;
-``… costs CHECKPOINT SAMPLES OUT BUNDLE…`` counts a sentence's instructions, peers and bundles in one run.
+``… costs CHECKPOINT SAMPLES OUT BUNDLE…`` counts a sentence's instructions, peers and bundles in one run;
+``… shapes CHECKPOINT OUT`` takes Transformer-base and -large, with random weights, through the same road.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ def main() -> None:
     for name in ("checkpoint", "samples", "out"):
         peers.add_argument(name, type=Path)
         costs.add_argument(name, type=Path)
+    shapes = verbs.add_parser("shapes")
+    shapes.add_argument("tokenizer", type=Path)
+    shapes.add_argument("out", type=Path)
     costs.add_argument("bundles", type=Path, nargs="+", metavar="BUNDLE")
     methods.add_argument("--seeds", nargs="+", type=int, default=(), help="of the last step that trains")
-    for one in (methods, peers):
+    for one in (methods, peers, shapes):
         one.add_argument("--device")
         one.add_argument("--only", nargs="+", default=(), metavar="NAME")
     asked = parser.parse_args()
@@ -32,6 +36,10 @@ def main() -> None:
         import methods as building
 
         building.run(asked.device, asked.only, asked.seeds)
+    elif asked.verb == "shapes":
+        import shapes as shaping
+
+        shaping.run(asked.tokenizer, asked.out, asked.device, asked.only)
     elif asked.verb == "costs":
         import costs as counting
 

@@ -46,7 +46,7 @@ def run(device: str | None, names: Sequence[str] = (), seeds: Sequence[int] = ()
         group = GROUPS.get(recipe.name.partition("-")[0], "best")
         try:
             built = pipeline.build(file, target=TARGET, device=device, overrides=overrides)
-            record.save(_record(built, group, recipe.description, _seed(recipe)))
+            record.save(measured(built, group, recipe.description, _seed(recipe)))
         except EdgekitError as error:
             record.save(record.Record(recipe.name, group, recipe.description, failure=error.message))
             print(f"{recipe.name}: {error.message}", file=sys.stderr)
@@ -73,7 +73,8 @@ def _seed(recipe: Recipe) -> int:
     return recipe.seed if own is None else own
 
 
-def _record(built: Built, group: str, title: str, seed: int) -> record.Record:
+def measured(built: Built, group: str, title: str, seed: int) -> record.Record:
+    """What the manifest and the board say of the artifact that ships."""
     shipped = next(one for one in built.candidates if one.shipped)
     artifact = built.manifest.optimized
     content = bundles.blob_file(built.bundle, artifact.blob).read_bytes()

@@ -10,7 +10,7 @@ from edgekit.spec import codec
 
 FOLDER = Path(__file__).parents[2] / "docs" / "results"
 #: The groups of the table, in its order.
-GROUPS = ("teacher", "peers", "distill", "prune", "share", "quantize", "mixed", "train", "best")
+GROUPS = ("teacher", "peers", "distill", "prune", "share", "quantize", "mixed", "train", "best", "shapes")
 
 
 @dataclass(frozen=True)

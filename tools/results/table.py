@@ -21,6 +21,7 @@ TITLES = {
     "mixed": "Mixed precision",
     "train": "Training-time speed",
     "best": "The best combinations",
+    "shapes": "Other shapes",
 }
 HEAD = (
     "| method | accuracy, % | Δ | file, MB | deflated, MB | ms per text | peak memory, MB | trained, s |\n"
