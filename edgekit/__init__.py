@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, List
 
 if TYPE_CHECKING:
     from edgekit.pipeline import (
+        analyze,
         bench,
         build,
         bundle_inspect,
@@ -36,12 +37,14 @@ if TYPE_CHECKING:
         prune_releases,
         recipes,
         rollback,
+        search,
         status,
         targets,
     )
 
 __version__ = "0.1.0"
 __all__ = [
+    "analyze",
     "bench",
     "build",
     "bundle_inspect",
@@ -59,6 +62,7 @@ __all__ = [
     "prune_releases",
     "recipes",
     "rollback",
+    "search",
     "status",
     "targets",
 ]

@@ -7,16 +7,17 @@ from dataclasses import replace
 from pathlib import Path
 
 from edgekit.building import Builder, Module
-from edgekit.errors import BuildError
+from edgekit.errors import BuildError, UsageError
+from edgekit.exploration.table import Settings, Shape
 from edgekit.home import Home
 from edgekit.outcome import Analyzed
 from edgekit.report import sensitivity as page
-from edgekit.search.table import Settings, Shape
 from edgekit.spec import codec
 from edgekit.spec.device import Device
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Recipe
 from edgekit.spec.scheme import FORMAT_SCHEMES
+from edgekit.spec.task import LANGUAGE
 from edgekit.spec.trial import Cell, Sensitivity
 from edgekit.stages import code_digest, versions
 from edgekit.tabling import Scale
@@ -27,7 +28,12 @@ FLOAT, DYNAMIC = "w32_a32_float", "w8_a32_dynamic"
 def analyze(
     asked: Recipe, file: Path, device: Device | None, home: Home, html: Path | None, report: Report = quiet
 ) -> Analyzed:
-    """Scan the model that the recipe's last finetune leaves, or the one it starts from where it has none."""
+    """Scan the model that the recipe's last finetune leaves, or the one it starts from where it has none. Raises
+    UsageError where a language model is to be priced."""
+    if device is not None and asked.task == LANGUAGE:
+        raise UsageError(
+            "the latency table prices classifiers' layers", given="task: language", remedy="leave the target out"
+        )
     builder = Builder(asked, file.parent, home, report)
     samples = builder.samples()
     reference = _teacher(builder, samples)
@@ -35,12 +41,12 @@ def analyze(
         "from": reference.key,
         "samples": samples.digest,
         "length": asked.data.lengths[-1],
-        "code": code_digest("search", "compress", "models", "data"),
+        "code": code_digest("exploration", "compress", "models", "data"),
         "versions": versions("torch", "transformers", "tokenizers"),
     }
 
     def make(part: Path) -> None:
-        from edgekit.search import sensitivity
+        from edgekit.exploration import sensitivity
 
         accuracy, cells = sensitivity.scan(
             reference.folder, samples.train, samples.validation, asked.data.lengths[-1], report
@@ -80,7 +86,7 @@ def _saved(
     asked: Recipe, reference: Module, device: Device, home: Home, samples: object, report: Report
 ) -> dict[str, float]:
     """Milliseconds a text that each method would save at each layer, by the latency table, against float."""
-    from edgekit.search import probe
+    from edgekit.exploration import probe
 
     (form,) = asked.convert.formats[:1]
     if FLOAT not in FORMAT_SCHEMES[form]:

@@ -22,9 +22,10 @@ from edgekit.spec.device import Device
 from edgekit.spec.manifest import Artifact, GoldenCase, Manifest, Parity, Realised, Role, Signature
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Recipe, Step
-from edgekit.spec.scheme import FORMAT_SCHEMES, STARTS_FROM
+from edgekit.spec.scheme import FORMAT_SCHEMES, STARTS_FROM, STATIC
 from edgekit.spec.step import StepReport
 from edgekit.spec.target import Target
+from edgekit.spec.task import LANGUAGE
 from edgekit.stages import Stages, code_digest, files_digest, versions
 
 if TYPE_CHECKING:
@@ -68,7 +69,8 @@ class Builder:
         scratch = self.home.cache / "samples"
         scratch.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(dir=scratch, prefix=".part-") as part:
-            made = samples.prepare(self.recipe.data, self.base, Path(part) / "samples", self.recipe.seed, self.report)
+            recipe, folder = self.recipe, Path(part) / "samples"
+            made = samples.prepare(recipe.data, self.base, folder, recipe.seed, self.report, task=recipe.task)
             final = scratch / made.digest[:24]
             try:
                 made.folder.rename(final)
@@ -106,10 +108,15 @@ class Builder:
     def compress(self, model: Module, samples: Any) -> tuple[Module, Module]:
         """Run the recipe's steps in order; gives the reference (the teacher) and the compressed module.
 
-        Raises BuildError where the reference does not know the samples' labels, each at its place.
+        Raises BuildError where the reference does not know the samples' labels, each at its place; before anything is
+        trained where a teacher's folder cannot teach, or there are too few texts to calibrate on.
         """
         from edgekit import compress
 
+        _check_teachers(self.recipe, self.base, samples)
+        _check_calibration(self.recipe, samples)
+        if self.recipe.task == LANGUAGE:
+            model = self._adopted(model)
         reference = module = model
         after: list[Module] = []
         for number, step in enumerate(self.recipe.compress, 1):
@@ -147,6 +154,18 @@ class Builder:
                 reference = module
         _check_labels(reference, samples)
         return reference, module
+
+    def _adopted(self, model: Module) -> Module:
+        """The model as a checkpoint that says it is a language model: a plain folder does not."""
+        from edgekit import compress
+
+        inputs = {
+            "from": model.key,
+            "code": code_digest("models"),
+            "versions": versions("torch", "transformers", "safetensors"),
+        }
+        folder = self.stages.run("language", inputs, lambda part: compress.adopt(model.folder, part / "checkpoint"))
+        return Module(folder / "checkpoint", codec.digest(inputs))
 
     def _teachers(self, step: Step, after: Sequence[Module]) -> list[Module]:
         """Whom a step learns from besides the reference: earlier steps by number, checkpoint folders by path."""
@@ -197,10 +216,10 @@ class Builder:
         run = evaluating.answered(self.home, self.stages, artifact, Files(file, tokenizer), samples)
         if run.measured is None:
             return Candidate(name=name, format=form, scheme=scheme, failure=f"on the host: {run.failure}")
-        truth = [one.label for one in samples.test]
-        right = sum(given == true for given, true in zip(run.measured.labels, truth, strict=True))
-        accuracy = round(100 * right / len(truth), 4)
-        return Made(file, tokenizer, replace(artifact, accuracy=accuracy, accuracy_samples=len(truth)), run)
+        accuracy, perplexity = evaluating.graded(run.measured, samples)
+        count = len(samples.test)
+        artifact = replace(artifact, accuracy=accuracy, accuracy_samples=count, perplexity=perplexity)
+        return Made(file, tokenizer, artifact, run)
 
     def _converted(self, module: Module, form: str, scheme: str, samples: Any) -> Path:
         from edgekit import convert
@@ -313,14 +332,26 @@ class Builder:
 
 def _drawn(shipped: Made, baseline: Made, samples: Any) -> tuple[list[Any], list[Any]]:
     """Held-out texts for benchmarks, and golden cases: texts that both files and the truth agree on come first, since a
-    health check must fail for a wrong device and not for a close call."""
+    health check must fail for a wrong device and not for a close call. How a text goes on nobody knows: of language
+    models both files agree on the token."""
     assert shipped.run.measured
     assert baseline.run.measured
     answers = shipped.run.measured.labels
     rows = list(zip(samples.test, answers, baseline.run.measured.labels, strict=True))
     drawn = [{"text": one.text, "label": one.label, "answer": answer} for one, answer, _ in rows[:DRAWN]]
-    clear = sorted(rows, key=lambda row: not row[0].label == row[1] == row[2])
+    if samples.task == LANGUAGE:
+        ours, theirs = (_spelling(one.tokenizer) for one in (shipped, baseline))
+        clear = sorted(rows, key=lambda row: ours[row[1]] != theirs[row[2]])
+    else:
+        clear = sorted(rows, key=lambda row: not row[0].label == row[1] == row[2])
     return drawn, [codec.encode(GoldenCase(one.text, answer)) for one, answer, _ in clear[:GOLDEN]]
+
+
+def _spelling(tokenizer: Path) -> dict[int, str]:
+    """Tokens by their numbers, which a trimmed vocabulary has of its own."""
+    from tokenizers import Tokenizer
+
+    return {number: token for token, number in Tokenizer.from_file(str(tokenizer)).get_vocab().items()}
 
 
 def _written(folder: Path, rows: Sequence[Any]) -> Path:
@@ -334,7 +365,8 @@ def _written(folder: Path, rows: Sequence[Any]) -> Path:
 
 
 def _check_labels(reference: Module, samples: Any) -> None:
-    """Its logits are read in the samples' order: raise BuildError where the reference has other labels, or none."""
+    """Its logits are read in the samples' order: raise BuildError where the reference has other labels, or none. A
+    language model has none, and neither have its samples."""
     from edgekit.models import folder
 
     known = folder.labels(reference.folder)
@@ -348,6 +380,37 @@ def _check_labels(reference: Module, samples: Any) -> None:
         remedy="start with a step finetune"
         + (f", or give the data the checkpoint's order: data.labels: [{', '.join(known)}]" if known else ""),
     )
+
+
+def _check_teachers(recipe: Recipe, base: Path, samples: Any) -> None:
+    """Raise BuildError where a folder that teaches later cannot be read, or knows other labels than the data's."""
+    from edgekit.models import folder
+
+    for number, step in enumerate(recipe.compress):
+        for one in step.distill.teachers if step.distill else ():
+            known = samples.labels if isinstance(one, int) else folder.labels(base / Path(one).expanduser())
+            if known != samples.labels:
+                raise BuildError(
+                    "a teacher knows other labels than the data, or in another order",
+                    where=f"$.compress[{number}].distill.teachers",
+                    given=f"{one} knows {', '.join(known) or 'no labels'}",
+                    allowed=f"the data's labels: {', '.join(samples.labels)}",
+                )
+
+
+def _check_calibration(recipe: Recipe, samples: Any) -> None:
+    """Raise BuildError where there are fewer training texts than the recipe calibrates on."""
+    asked, there = recipe.convert, len(samples.train)
+    trained = any(step.qat is not None and step.qat.static for step in recipe.compress)
+    read = [one for one in asked.schemes if asked.quantization.reads_texts(one) and not (trained and one == STATIC)]
+    if "tflite" in asked.formats and read and asked.calibration.samples > there:
+        raise BuildError(
+            f"too few training texts to calibrate {read[0]} on",
+            where="$.convert.calibration.samples",
+            given=f"{asked.calibration.samples} asked, {there} there",
+            allowed=f"2 to {there}" if there > 1 else None,
+            remedy="lower it, or bring more training texts",
+        )
 
 
 def _compressed(run: Callable[..., StepReport], part: Path) -> None:

@@ -21,7 +21,7 @@ from edgekit.spec import codec
 from edgekit.spec.device import Device
 from edgekit.spec.manifest import Artifact, Blob
 from edgekit.spec.progress import Report
-from edgekit.spec.result import Job, Run
+from edgekit.spec.result import Job, Measured, Run
 from edgekit.spec.wire import Measure
 from edgekit.stages import Stages, code_digest, versions
 
@@ -75,7 +75,18 @@ def answered(home: Home, stages: Stages, artifact: Artifact, files: Files, sampl
 def _answers_digest(folder: Path) -> str:
     """Of the answers alone: how long they took is another matter."""
     run = codec.loads(Run, (folder / "run.json").read_text())
-    return codec.digest(run.failure if run.measured is None else run.measured.labels)
+    if run.measured is None:
+        return codec.digest(run.failure)
+    told = run.measured.language
+    return codec.digest(run.measured.labels if told is None else [run.measured.labels, told])
+
+
+def graded(measured: Measured, samples: Any) -> tuple[float, float | None]:
+    """Accuracy in per cent of a run over all held-out texts, and of a language model the perplexity."""
+    if measured.language is not None:
+        return round(measured.language.accuracy, 4), round(measured.language.perplexity, 4)
+    right = sum(given == one.label for given, one in zip(measured.labels, samples.test, strict=True))
+    return round(100 * right / len(samples.test), 4), None
 
 
 def priced(
@@ -133,7 +144,7 @@ def _measure(
     names = {artifact.blob: artifact.name, artifact.tokenizer: "tokenizer", blob: "held-out texts"}
     apply.ship(agent, names, sources, report)
     job = Job(artifact.name, artifact.name, samples=count)
-    run: Run = agent.call("measure", Measure(job, artifact, blob, runtime, len(samples.labels)), Run, report)
+    run: Run = agent.call("measure", Measure(job, artifact, blob, runtime, artifact.answers), Run, report)
     return run
 
 
@@ -147,6 +158,8 @@ def described(made: Made, baseline: Made, run: Run, where: str) -> Candidate:
         size=artifact.blob.size,
         accuracy=artifact.accuracy,
         drop=round((baseline.artifact.accuracy or 0.0) - (artifact.accuracy or 0.0), 4),
+        perplexity=artifact.perplexity,
+        perplexity_rise=_rise(artifact.perplexity, baseline.artifact.perplexity),
         measured_on=where,
     )
     if run.measured is None:
@@ -157,6 +170,11 @@ def described(made: Made, baseline: Made, run: Run, where: str) -> Candidate:
         return replace(candidate, failure=f"on {where}: its figures are no use: {', '.join(run.invalid)}")
     measured = run.measured
     return replace(candidate, latency_ms=median(measured.end_to_end), peak_memory=measured.vm_hwm - measured.bare_rss)
+
+
+def _rise(reached: float | None, reference: float | None) -> float | None:
+    """In per cent of the reference."""
+    return None if reached is None or reference is None else round(100 * (reached / reference - 1), 4)
 
 
 def blob_of(file: Path) -> Blob:

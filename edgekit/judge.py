@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -25,11 +26,13 @@ def judge(candidates: Sequence[Candidate], gates: Gates) -> tuple[Candidate, ...
     judged = [replace(one, verdicts=_verdicts(one, gates)) for one in candidates]
     passing = [one for one in judged if not one.failure and not one.verdicts]
     if not passing:
+        nearest = min((one for one in judged if not one.failure), key=lambda one: _beyond(one, gates), default=None)
+        told = f"; the nearest is {nearest.name}: {'; '.join(nearest.verdicts)}" if nearest else ""
         raise GateMissed(
-            "no candidate meets the gates\n" + _table(judged),
+            f"no candidate meets the gates{told}\n{_table(judged)}",
             allowed=_describe(gates),
             remedy="loosen the gate the nearest candidate misses, train longer (epochs) or cut less (layers, ffn)",
-            details={"candidates": codec.encode(judged)},
+            details={"nearest": nearest.name if nearest else None, "candidates": codec.encode(judged)},
         )
     best = _best(passing)
     return tuple(replace(one, shipped=one is best) for one in judged)
@@ -45,17 +48,33 @@ def _best(passing: Sequence[Candidate]) -> Candidate:
     return min(near, key=lambda one: (one.size, one.latency_ms or 0.0, one.name))
 
 
-def _verdicts(one: Candidate, gates: Gates) -> tuple[str, ...]:
-    if one.failure:
-        return ()
-    bounds = (
+def _bounds(one: Candidate, gates: Gates) -> tuple[tuple[str, float | None, float | None, str], ...]:
+    """What is bounded, what the candidate reached (``None``: not measured), the bound (``None``: none) and its unit."""
+    return (
         ("accuracy drop", one.drop, gates.accuracy_drop, "points"),
+        ("perplexity rise", one.perplexity_rise, gates.perplexity_rise, "%"),
         ("size", one.size / 1e6, gates.size_mb, "MB"),
         ("latency", one.latency_ms, gates.latency_ms, "ms"),
         ("peak memory", None if one.peak_memory is None else one.peak_memory / 1e6, gates.peak_memory_mb, "MB"),
     )
+
+
+def _beyond(one: Candidate, gates: Gates) -> tuple[float, str]:
+    """How far it is beyond its gates in all: points of accuracy, of all else the share of the bound."""
+    total = 0.0
+    for _, reached, bound, unit in _bounds(one, gates):
+        if bound is not None and reached is None:
+            total = math.inf
+        elif bound is not None and reached is not None and reached > bound:
+            total += (reached - bound) / (1.0 if unit == "points" or not bound else bound)
+    return total, one.name
+
+
+def _verdicts(one: Candidate, gates: Gates) -> tuple[str, ...]:
+    if one.failure:
+        return ()
     missed = []
-    for name, reached, bound, unit in bounds:
+    for name, reached, bound, unit in _bounds(one, gates):
         if bound is None:
             continue
         if reached is None:
@@ -68,6 +87,7 @@ def _verdicts(one: Candidate, gates: Gates) -> tuple[str, ...]:
 def _describe(gates: Gates) -> str:
     parts = (
         (gates.accuracy_drop, "accuracy drop ≤ {:g} points"),
+        (gates.perplexity_rise, "perplexity rise ≤ {:g} %"),
         (gates.size_mb, "size ≤ {:g} MB"),
         (gates.latency_ms, "latency ≤ {:g} ms"),
         (gates.peak_memory_mb, "peak memory ≤ {:g} MB"),
@@ -76,11 +96,14 @@ def _describe(gates: Gates) -> str:
 
 
 def _table(judged: Sequence[Candidate]) -> str:
-    lines = [f"  {'candidate':<24} {'drop':>7} {'MB':>8} {'ms':>9} {'peak MB':>8}  missed"]
+    language = any(one.perplexity is not None for one in judged)
+    head = f" {'perplexity':>10}" if language else ""
+    lines = [f"  {'candidate':<24} {'drop':>7}{head} {'MB':>8} {'ms':>9} {'peak MB':>8}  missed"]
     for one in judged:
         why = one.failure or "; ".join(one.verdicts) or "nothing"
         lines.append(
-            f"  {one.name:<24} {_cell(one.drop, 2):>7} {_cell(one.size / 1e6 if one.size else None, 2):>8} "
+            f"  {one.name:<24} {_cell(one.drop, 2):>7}{f' {_cell(one.perplexity, 2):>10}' if language else ''} "
+            f"{_cell(one.size / 1e6 if one.size else None, 2):>8} "
             f"{_cell(one.latency_ms, 2):>9} {_cell(one.peak_memory and one.peak_memory / 1e6, 1):>8}  {why}"
         )
     return "\n".join(lines)

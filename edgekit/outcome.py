@@ -27,8 +27,10 @@ class Candidate:
     """One format and scheme of the compressed model, and how it did against the gates.
 
     ``size`` in bytes, ``accuracy`` in per cent on the held-out texts with this very file, ``drop`` in points against
-    the reference, ``latency_ms`` per text end to end (median) and ``peak_memory`` in bytes above the bare interpreter,
-    both on ``measured_on``. ``verdicts`` are the gates it missed, ``failure`` why it never came that far.
+    the reference (of a language model, of next tokens that were the likeliest one, with the ``perplexity`` and its rise
+    in per cent of the reference's beside it), ``latency_ms`` per text end to end (median) and ``peak_memory`` in bytes
+    above the bare interpreter, both on ``measured_on``. ``verdicts`` are the gates it missed, ``failure`` why it never
+    came that far.
     """
 
     name: str
@@ -43,6 +45,8 @@ class Candidate:
     failure: str | None = None
     verdicts: tuple[str, ...] = ()
     shipped: bool = False
+    perplexity: float | None = None
+    perplexity_rise: float | None = None
 
 
 @dataclass(frozen=True)

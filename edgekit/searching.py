@@ -15,12 +15,12 @@ from typing import Any
 
 from edgekit.building import Builder, Module
 from edgekit.errors import BuildError, GateMissed, SpecError, UsageError
+from edgekit.exploration import engines, trial
+from edgekit.exploration import table as tables
+from edgekit.exploration.front import front, knee
+from edgekit.exploration.table import Settings
 from edgekit.home import Home
 from edgekit.outcome import HOST, Built, RangeRow, Searched, SearchPlan
-from edgekit.search import engines, trial
-from edgekit.search import table as tables
-from edgekit.search.front import front, knee
-from edgekit.search.table import Settings
 from edgekit.spec import codec
 from edgekit.spec.device import Device
 from edgekit.spec.progress import Report, quiet
@@ -70,7 +70,7 @@ class Searching:
 
     def run(self, trials: int, engine: str, workers: int, output: Path | None) -> Searched:
         """Draw until there are ``trials``, then build the best one. Raises GateMissed where none meets the gates."""
-        from edgekit.search.study import Study, combinations, same
+        from edgekit.exploration.study import Study, combinations, same
 
         works = ENGINES[engine](self.report, workers)
         most = combinations(self.asked, self.search)
@@ -83,15 +83,16 @@ class Searching:
             drawn = len(study.trials())
             try:
                 while True:
-                    seen = {codec.dumps(one.settings) for one in study.trials()}
-                    while len(running) < works.slots and drawn < trials and (most is None or len(seen) < most):
-                        one = study.draw()
+                    while len(running) < works.slots and drawn < trials:
+                        seen = {codec.dumps(one.settings) for one in (*study.trials(), *running.values())}
+                        if most is not None and len(seen) >= most:
+                            break
+                        one = study.draw(seen)
                         number, drawn = drawn, drawn + 1
                         twin = same(one.settings, study.trials())
                         found = replace(twin, number=number) if twin else self._prepare(number, one.settings, scale)
                         if isinstance(found, Trial):
                             self._tell(study, one, found)
-                            seen.add(codec.dumps(one.settings))
                         else:
                             running[number] = one
                             works.submit(found)
@@ -145,13 +146,15 @@ class Searching:
         )
 
     def _priced(self, recipe: Recipe, folder: Path, scale: Scale) -> list[Option]:
-        from edgekit.search import probe
+        from edgekit.exploration import probe
 
         _, shapes = probe.read(folder)
         found = []
         for form in recipe.convert.formats:
             for scheme in [one for one in recipe.convert.schemes if one in FORMAT_SCHEMES[form]]:
-                settings = Settings(form, scheme, self.search.threads)
+                # a scale a block has kernels of its own
+                block = recipe.convert.quantization.block if scheme == "w4_a32_dynamic" else None
+                settings = Settings(form, scheme, self.search.threads, block or 0)
                 ms = scale.predict(folder, shapes, settings, recipe.data.lengths)
                 size = probe.least_bytes(folder, tables.weight_bits(scheme))
                 found.append(Option(f"{form}-{scheme}", round(ms, 6), size))
@@ -221,9 +224,10 @@ class Searching:
 
 def plan(recipe: Recipe, file: Path, trials: int) -> SearchPlan:
     """What a search would do, without doing it."""
-    from edgekit.search.study import combinations
+    from edgekit.exploration.study import combinations
 
     search = wanted(recipe, file)
+    most = combinations(recipe, search)
     rows = []
     for one in search.ranges:
         values = one.values(takes_whole(recipe, one, "$.search"))
@@ -231,7 +235,8 @@ def plan(recipe: Recipe, file: Path, trials: int) -> SearchPlan:
         rows.append(
             RangeRow(one.path, ", ".join(told) if told else f"{one.low:g} to {one.high:g}{', log' if one.log else ''}")
         )
-    return SearchPlan(recipe.name, trials, combinations(recipe, search), tuple(rows), codec.encode(recipe.gates))
+    drawn = trials if most is None else min(trials, most)
+    return SearchPlan(recipe.name, drawn, most, tuple(rows), codec.encode(recipe.gates))
 
 
 def wanted(recipe: Recipe, file: Path) -> Search:
@@ -270,12 +275,11 @@ def ranked(feasible: Sequence[Trial], bend: int | None, recipe: Recipe) -> list[
 
 
 def _compared(searched: Searched, best: Trial, built: Built, threads: int) -> Searched:
-    """The prediction held against the measurement of the very file that ships."""
+    """The prediction held against the measurement of the very file it was made for; another may ship."""
     assert best.option is not None
-    shipped = next(one for one in built.candidates if one.shipped)
-    # a build measures one thread; another scheme than the priced one is another price
-    comparable = threads == 1 and shipped.name == best.option.name and shipped.latency_ms
-    measured = shipped.latency_ms if comparable else None
+    priced = next((one for one in built.candidates if one.name == best.option.name), None)
+    # a build measures one thread
+    measured = priced.latency_ms if priced is not None and threads == 1 else None
     error = None if not measured else round(best.option.latency_ms / measured - 1, 4)
     return replace(
         searched,
@@ -293,10 +297,16 @@ def _verdict(searched: Searched) -> list[tuple[str, str]]:
         return [("winner", "none was built")]
     told = f"trial {searched.winner}, built as {searched.built.bundle.name}"
     facts = [("winner", told), ("built again by", " ".join(f"--set '{one}'" for one in searched.command))]
-    if searched.measured_ms is not None and searched.predicted_ms is not None and searched.error is not None:
-        price = f"{searched.predicted_ms:.3f} ms predicted, {searched.measured_ms:.3f} ms measured"
-        facts.append(("price", f"{price}: {searched.error:+.1%}"))
+    facts.append(("latency", price(searched)))
     return facts
+
+
+def price(searched: Searched) -> str:
+    """The table's price of the winner beside what was measured, in words."""
+    told = f"{searched.predicted_ms:.3f} ms predicted by the latency table"
+    if searched.measured_ms is None:
+        return told + ", not measured with as many threads"
+    return f"{told}, {searched.measured_ms:.3f} ms measured: {searched.error:+.1%}"
 
 
 def _local(report: Report, workers: int) -> engines.Engine[Work, tuple[Option, ...] | str]:

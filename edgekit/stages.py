@@ -7,6 +7,7 @@ came out is recorded for ``recipe.lock``, cached or not.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -19,9 +20,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from edgekit.errors import EdgekitError
 from edgekit.spec import codec
 from edgekit.spec.lock import Stage
 from edgekit.spec.progress import Report, quiet
+
+#: Bytes; a disk with less is full.
+ROOM = 1 << 20
 
 
 def files_digest(folder: Path) -> str:
@@ -76,7 +81,8 @@ class Stages:
                 return final
             part = final.with_name(final.name + ".part")
             part.mkdir(exist_ok=True)
-            make(part)
+            with _full_disk_told(part):
+                make(part)
             _sync_tree(part)
             part.rename(final)
             self.made.append(name)
@@ -118,6 +124,20 @@ def _locked(file: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def _full_disk_told(folder: Path) -> Iterator[None]:
+    """Libraries tell of a full disk each in a way of their own, safetensors and torch without its errno: where a stage
+    died and there is no room left, raise the OSError that it is."""
+    try:
+        yield
+    except (EdgekitError, OSError):
+        raise
+    except Exception as error:
+        if shutil.disk_usage(folder).free < ROOM:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+        raise
 
 
 def _sync_tree(folder: Path) -> None:

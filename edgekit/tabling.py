@@ -17,10 +17,10 @@ from edgekit.deliver.client import Agent
 from edgekit.deliver.local import LocalTransport
 from edgekit.errors import DeviceError, SpecError
 from edgekit.evaluating import PRICED, blob_of
+from edgekit.exploration import table as tables
+from edgekit.exploration.table import Entry, Need, Settings, Shape, Table
 from edgekit.fieldwork import Board, agent_over
 from edgekit.home import Home
-from edgekit.search import table as tables
-from edgekit.search.table import Entry, Need, Settings, Shape, Table
 from edgekit.spec import codec, wire
 from edgekit.spec.device import Device
 from edgekit.spec.manifest import Artifact, Blob
@@ -102,7 +102,7 @@ class Scale:
 
     def _measured(self, folder: Path, missing: Sequence[Need]) -> list[Entry]:
         """Shipped at once and timed by one process: a model of one layer, and where an inner one is wanted, of two."""
-        from edgekit.search import probe
+        from edgekit.exploration import probe
 
         lengths = sorted({one.length for one in missing})
         settings = missing[0].settings
@@ -114,7 +114,10 @@ class Scale:
                     self.report(f"latency table: {_told(shape)}, {count} of them, {settings.scheme}", None)
                     place = Path(scratch) / f"{len(files)}"
                     probe.write(folder, shape, count, self.samples, place, lengths=lengths)
-                    made = probe.export(place, settings.format, [settings.scheme], self.samples, self.asked, lengths)
+                    schemes = [settings.scheme]
+                    made = probe.export(
+                        place, settings.format, schemes, self.samples, self.asked, lengths, settings.block
+                    )
                     files[shape, count] = made[settings.scheme].file
             times = self._timed(list(files.values()), settings, lengths)
         found = []
@@ -153,19 +156,22 @@ class Scale:
         return {(file, length): by_hash[blob.sha256, length] for file, blob in blobs.items() for length in lengths}
 
     def _outside(self, folder: Path, settings: Settings, lengths: Sequence[int]) -> tuple[float, ...]:
-        """ms of each text that are not the model's, measured once with the first candidate's tokenizer."""
-        key = codec.digest([self.samples.digest, PRICED, list(lengths)])[:24]
+        """ms of each text that are not the model's, measured once for each tokenizer: another vocabulary splits a text
+        into more words, or fewer."""
+        tokenizer = blob_of(folder / "tokenizer.json").sha256
+        key = codec.digest([tokenizer, self.samples.digest, PRICED, list(lengths)])[:24]
         kept = (self.table.outside or {}).get(key)
         if kept is not None:
             return kept
-        from edgekit.search import probe
+        from edgekit.exploration import probe
 
         self.report("latency table: tokenizing", None)
         shape = probe.read(folder)[1][-1]
         with tempfile.TemporaryDirectory(dir=self.home.cache, prefix=".probe-") as scratch:
             place = Path(scratch) / "one"
-            probe.write(folder, shape, 1, self.samples, place, lengths=lengths)
-            made = probe.export(place, settings.format, [settings.scheme], self.samples, self.asked, lengths)
+            probe.write(folder, shape, 1, self.samples, place, lengths=lengths, whole_vocabulary=True)
+            schemes = [settings.scheme]
+            made = probe.export(place, settings.format, schemes, self.samples, self.asked, lengths, settings.block)
             run = self._run(place, made[settings.scheme], settings)
         if run.measured is None:
             raise DeviceError(f"the runtime died over a model of one layer: {run.failure}", where=self.name)

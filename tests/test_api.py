@@ -1,6 +1,7 @@
 """The public face: what ``import edgekit`` offers, typed and documented."""
 
 import inspect
+import pkgutil
 import subprocess
 import sys
 import typing
@@ -10,9 +11,9 @@ import pytest
 import edgekit
 
 PUBLIC = {
-    "bench", "build", "bundle_inspect", "bundle_trust", "bundle_verify", "deploy", "device_add",
+    "analyze", "bench", "build", "bundle_inspect", "bundle_trust", "bundle_verify", "deploy", "device_add",
     "device_down", "device_list", "device_probe", "device_remove", "device_up", "logs", "predict",
-    "prune_releases", "recipes", "rollback", "status", "targets",
+    "prune_releases", "recipes", "rollback", "search", "status", "targets",
 }  # fmt: skip
 
 
@@ -32,6 +33,13 @@ def test_importing_edgekit_loads_nothing_heavy() -> None:
     code = "import sys, edgekit; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert not {"torch", "paramiko", "yaml", "edgekit.pipeline"} & set(loaded)
+
+
+def test_no_module_takes_a_public_name_away() -> None:
+    """A submodule of the same name would stand in the function's place as soon as it is imported."""
+    names = {one.name for one in pkgutil.iter_modules(edgekit.__path__)}
+    assert not names & PUBLIC
+    assert callable(edgekit.search)
 
 
 def test_an_unknown_name_is_an_attribute_error() -> None:

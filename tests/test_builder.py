@@ -64,6 +64,38 @@ def test_a_bucket_beyond_the_models_positions_is_refused_before_training(tiny_be
     assert (caught.value.given, caught.value.allowed) == (33, "up to 32 tokens")
 
 
+@pytest.mark.parametrize(
+    ("labels", "said"), [(None, "no safetensors file"), (("animal", "food"), "knows other labels")]
+)
+def test_a_folder_that_cannot_teach_is_refused_before_anything_is_trained(
+    labels: tuple[str, ...] | None, said: str, tiny_bert: Path, tmp_path: Path
+) -> None:
+    from edgekit.models import checkpoint
+
+    if labels is not None:
+        checkpoint.save(checkpoint.load(tiny_bert, labels), tmp_path / "other")
+    steps = "compress: [finetune: {epochs: 1}, distill: {layers: [0], teachers: [../other]}]\n"
+    told: list[str] = []
+    build = builder(tmp_path, tiny_bert, PLAIN + steps, report=lambda message, done=None: told.append(message))
+    model, samples = build.model(), build.samples()
+    with pytest.raises(BuildError, match=said) as caught:
+        build.compress(model, samples)
+    assert "other" in str(caught.value)
+    assert not [one for one in told if "epoch" in one]
+
+
+def test_too_few_texts_to_calibrate_on_are_told_before_anything_is_trained(tiny_bert: Path, tmp_path: Path) -> None:
+    steps = "compress: [finetune: {epochs: 1}]\n"
+    asked = ("convert.schemes=[w8_a8_static]", "convert.calibration.samples=5000")
+    told: list[str] = []
+    build = builder(tmp_path, tiny_bert, PLAIN + steps, asked, report=lambda message, done=None: told.append(message))
+    model, samples = build.model(), build.samples()
+    with pytest.raises(BuildError, match="too few training texts to calibrate w8_a8_static on") as caught:
+        build.compress(model, samples)
+    assert caught.value.allowed == f"2 to {len(samples.train)}"
+    assert not [one for one in told if "epoch" in one]
+
+
 def test_what_starts_from_a_failed_file_fails_with_it(
     trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

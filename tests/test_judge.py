@@ -67,3 +67,13 @@ def test_a_missed_gate_says_what_each_candidate_reached(gates: Gates, missed: st
     assert caught.value.details is not None
     (told,) = caught.value.details["candidates"]
     assert (told["name"], told["drop"], told["verdicts"]) == ("int8", 1.0, [missed])
+
+
+def test_where_none_meets_the_gates_the_nearest_is_named_with_what_it_misses() -> None:
+    far, near, dead = _candidate("far", drop=6.0), _candidate("near", drop=1.8), _candidate("dead", failure="parity")
+    with pytest.raises(GateMissed, match=r"the nearest is near: accuracy drop 1\.80 points") as caught:
+        judge([dead, far, near], Gates(accuracy_drop=1.5, size_mb=5))
+    assert caught.value.details is not None
+    assert caught.value.details["nearest"] == "near"
+    with pytest.raises(GateMissed, match="no candidate meets the gates\n"):
+        judge([dead], Gates())

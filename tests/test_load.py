@@ -335,7 +335,8 @@ _recipes = st.builds(
         labels=st.lists(_names | st.sampled_from(["no", "yes", "1e-4", "null", "010", "~", "2024-01-01"])).map(tuple),
         lengths=st.sets(st.integers(4, 512), min_size=1).map(lambda one: tuple(sorted(one))),
     ),
-    compress=st.lists(_steps, max_size=4).map(tuple),
+    # the reference first: no step that trains it comes after one that compresses
+    compress=st.lists(_steps, max_size=4).map(lambda steps: tuple(sorted(steps, key=lambda one: one.finetune is None))),
     convert=st.just(Convert()),
     gates=st.builds(Gates, accuracy_drop=st.none() | st.floats(0, 100), size_mb=st.none() | st.floats(0, 1e9)),
     description=_names,

@@ -1,6 +1,8 @@
 """The stage cache: whole or not there, and resumed where it was."""
 
+import errno
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -77,3 +79,20 @@ def test_an_interrupted_stage_leaves_nothing_finished_and_hands_its_work_on(tmp_
         (part / "model").write_text("whole")
 
     assert (stages.run("distill", 1, resumes) / "model").read_text() == "whole"
+
+
+@pytest.mark.parametrize(("free", "kind"), [(4096, OSError), (10**10, RuntimeError)])
+def test_a_full_disk_is_told_as_such_whatever_the_library_that_met_it_says(
+    free: int, kind: type[Exception], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def make(part: Path) -> None:
+        raise RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 576 vs 534")
+
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=free))
+    with pytest.raises(kind) as caught:
+        Stages(tmp_path).run("finetune", 1, make)
+    if isinstance(caught.value, OSError):
+        assert (caught.value.errno, caught.value.filename) == (
+            errno.ENOSPC,
+            str(next(tmp_path.glob("finetune-*.part"))),
+        )

@@ -38,7 +38,7 @@ class Tokenizer:
         import tokenizers
 
         self._tokenizer = tokenizers.Tokenizer.from_file(file)
-        self.pad_id = _pad_id(self._tokenizer, file)
+        self.pad_id = _pad_id(self._tokenizer)
         self._tokenizer.no_padding()
         self._tokenizer.enable_truncation(max_length=limit)
 
@@ -46,16 +46,22 @@ class Tokenizer:
         encoding = self._tokenizer.encode(text)
         return Tokens(tuple(encoding.ids), bool(encoding.overflowing))
 
+    def spelled(self, number: int) -> str:
+        """How a token is written; a piece of a character, which is no text by itself, by its name."""
+        text = str(self._tokenizer.decode([number], skip_special_tokens=False))
+        return str(self._tokenizer.id_to_token(number)) if not text or "\ufffd" in text else text
 
-def _pad_id(tokenizer: Any, file: str) -> int:
-    """The id of the padding token, by name: a trimmed vocabulary has it elsewhere than the original."""
+
+def _pad_id(tokenizer: Any) -> int:
+    """The id of the padding token, by name: a trimmed vocabulary has it elsewhere than the original. A tokenizer
+    without one (GPT-2's) pads with token 0, as parity checks do: the mask hides whatever stands there."""
     padding = tokenizer.padding
     names = ((padding["pad_token"],) if padding else ()) + _PAD_TOKENS
     for name in names:
         found = tokenizer.token_to_id(name)
         if found is not None:
             return int(found)
-    raise DeviceError("the tokenizer has no padding token", where=file, allowed=names)
+    return 0
 
 
 def bucket(tokens: int, lengths: Sequence[int], pad_to: Optional[int] = None) -> int:
@@ -80,9 +86,10 @@ def infer(runner: Runner, tokens: Tokens, length: int, pad_id: int) -> Outcome:
 
 def argmax(values: Sequence[float]) -> int:
     """The index of the greatest value, the first of equals. DeviceError for NaN, which no label stands for."""
-    if any(math.isnan(one) for one in values) or not values:
+    # the sum first: it is no number where one is none, and there may be a vocabulary of them
+    if not values or (math.isnan(sum(values)) and any(math.isnan(one) for one in values)):
         raise DeviceError("the model answered no number", given=list(values)[:4])
-    return max(range(len(values)), key=values.__getitem__)
+    return values.index(max(values))
 
 
 def softmax(logits: Sequence[float]) -> List[float]:

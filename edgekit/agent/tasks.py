@@ -65,7 +65,8 @@ class Check:
 
 @dataclass(frozen=True)
 class Ask:
-    """Answer texts with the ``top`` likeliest of ``labels``. The model stays loaded for the next question."""
+    """Answer texts with the ``top`` likeliest of ``labels``, or of the tokens where there are none. The model stays
+    loaded for the next question."""
 
     model: Model
     texts: Tuple[str, ...]

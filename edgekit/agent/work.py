@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import heapq
 import json
 import time
 from functools import partial
-from typing import Dict, List, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 from edgekit.agent import memory, pipeline, tasks
 from edgekit.agent.runtimes import Runner, loader
@@ -16,6 +17,7 @@ from edgekit.spec import codec
 from edgekit.spec.manifest import GoldenCase
 from edgekit.spec.progress import Report
 from edgekit.spec.result import Measured
+from edgekit.spec.task import NextTokens
 from edgekit.spec.wire import Health, Prediction, Score, Signature
 
 Loaded = Tuple[pipeline.Tokenizer, Runner]
@@ -68,7 +70,7 @@ def measure(bare_rss: int, bare_pss: int, task: tasks.Timing, report: Report) ->
     t4 = time.perf_counter()
     _warm_up(runner, surveyed, lengths, tokenizer.pad_id, task.warmup)
     report("timing {} texts".format(len(texts)), None)
-    end_to_end, model_only, labels = _timed(tokenizer, runner, texts, task)
+    end_to_end, model_only, labels, told = _timed(tokenizer, runner, texts, task)
     return Measured(
         import_ms=(t1 - t0) * 1e3,
         init_ms=(t2 - t1) * 1e3,
@@ -82,7 +84,15 @@ def measure(bare_rss: int, bare_pss: int, task: tasks.Timing, report: Report) ->
         pss=memory.pss(),
         padded_tokens=sum(lengths),
         real_tokens=sum(len(one.ids) for one in surveyed),
+        language=_summed(told),
     )
+
+
+def _summed(told: Sequence[NextTokens]) -> Optional[NextTokens]:
+    """Of all texts; ``None`` where the model is a classifier."""
+    if not told:
+        return None
+    return NextTokens(sum(one.hits for one in told), sum(one.tokens for one in told), sum(one.nll for one in told))
 
 
 def _warm_up(
@@ -98,8 +108,8 @@ def _warm_up(
 
 def _timed(
     tokenizer: pipeline.Tokenizer, runner: Runner, texts: Sequence[str], task: tasks.Timing
-) -> Tuple[List[float], List[float], List[int]]:
-    end_to_end, model_only, labels = [], [], []
+) -> Tuple[List[float], List[float], List[int], List[NextTokens]]:
+    end_to_end, model_only, labels, told = [], [], [], []
     clock = time.perf_counter
     gc.collect()
     gc.disable()
@@ -112,9 +122,12 @@ def _timed(
             end_to_end.append((clock() - began) * 1e3)
             model_only.append(outcome.model_ms)
             labels.append(outcome.label)
+            found = runner.told(tokens.ids)
+            if found is not None:
+                told.append(found)
     finally:
         gc.enable()
-    return end_to_end, model_only, labels
+    return end_to_end, model_only, labels, told
 
 
 def bare(task: tasks.Bare, report: Report) -> tasks.BareTimes:
@@ -211,11 +224,11 @@ def _predict(tokenizer: pipeline.Tokenizer, runner: Runner, task: tasks.Ask, tex
     tokens, outcome = _answer(tokenizer, runner, task.model.lengths, text)
     probabilities = pipeline.softmax(outcome.logits)
     ms = (time.perf_counter() - began) * 1e3
-    best = sorted(range(len(probabilities)), key=probabilities.__getitem__, reverse=True)[: max(task.top, 1)]
+    best = heapq.nlargest(max(task.top, 1), range(len(probabilities)), key=probabilities.__getitem__)
     return Prediction(
         text=text,
         label=outcome.label,
-        scores=tuple(Score(_name(task.labels, one), probabilities[one]) for one in best),
+        scores=tuple(Score(_name(task.labels, one, tokenizer), probabilities[one]) for one in best),
         tokens=len(tokens.ids),
         bucket=outcome.bucket,
         truncated=tokens.truncated,
@@ -223,7 +236,10 @@ def _predict(tokenizer: pipeline.Tokenizer, runner: Runner, task: tasks.Ask, tex
     )
 
 
-def _name(labels: Sequence[str], index: int) -> str:
+def _name(labels: Sequence[str], index: int, tokenizer: pipeline.Tokenizer) -> str:
+    """Of a class; a language model has no labels, and answers with a token."""
+    if not labels:
+        return tokenizer.spelled(index)
     if index >= len(labels):
         raise DeviceError("the model answers a class the manifest does not name", given=index, allowed=len(labels))
     return labels[index]

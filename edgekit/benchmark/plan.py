@@ -89,6 +89,7 @@ def solutions(manifest: Manifest, planned: tuple[Job, ...]) -> tuple[Solution, .
             parameters=artifact.parameters,
             accuracy=artifact.accuracy,
             accuracy_samples=artifact.accuracy_samples,
+            perplexity=artifact.perplexity,
         )
         for name in dict.fromkeys(one.solution for one in planned)
         for artifact in [artifacts[first[name].artifact]]

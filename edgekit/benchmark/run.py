@@ -54,7 +54,8 @@ def run(
     for number, job in enumerate(jobs):
         report(f"measuring {job.solution}, {job.samples} texts ({number + 1} of {len(jobs)})", number / len(jobs))
         artifact = artifacts[job.artifact]
-        request = Measure(job, artifact, manifest.samples, runtimes[artifact.format], len(manifest.labels))
+        answers = len(manifest.labels) or artifact.answers
+        request = Measure(job, artifact, manifest.samples, runtimes[artifact.format], answers)
         try:
             runs.append(measure(request))
         except DeviceError as error:
@@ -75,7 +76,8 @@ def run(
         solutions=plan.solutions(manifest, tuple(jobs)),
         runs=tuple(runs),
         power="not measured" if any("pmic" in one for one in facts.sensors) else "not measured: no sensor",
-        truth=tuple(truth[:longest]),
+        # how a text goes on nobody knows
+        truth=tuple(truth[:longest]) if manifest.labels else (),
         host_labels=tuple(host_labels[:longest]),
         versions=dict(versions if versions is not None else manifest.versions),
     )

@@ -36,8 +36,9 @@ class Figures:
     ``median``, ``mean``, ``p90``, ``p99`` are per sentence end to end (a percentile is ``None`` where there are too few
     texts), ``model_only`` is the runtime's median. ``peak_memory`` is VmHWM less the bare interpreter's RSS, ``pss``
     the proportional set less the bare interpreter's; both the largest of all processes. ``device_accuracy`` is in per
-    cent on the timed texts, ``agreement`` the share of answers equal to the host's (optimized only). ``padding_waste``
-    is the share of computed tokens that were padding. ``end_to_end`` holds all values, in order.
+    cent on the timed texts (of a language model, on their next tokens), ``agreement`` the share of answers equal to the
+    host's (optimized only). ``padding_waste`` is the share of computed tokens that were padding. ``end_to_end`` holds
+    all values, in order.
     """
 
     processes: int
@@ -173,6 +174,9 @@ def _figures(result: Result, solution: Solution) -> Figures | None:
     padded = sum(one.padded_tokens for one in runs)
     agreement = _share(runs, result.host_labels) if solution.name == OPTIMIZED else None
     accuracy = _share(runs, result.truth)
+    told = [one.language for one in runs if one.language is not None]
+    if told:
+        accuracy = sum(one.hits for one in told) / max(1, sum(one.tokens for one in told))
     return Figures(
         processes=len(runs),
         texts=texts,

@@ -15,7 +15,8 @@ class Line:
     ``texts`` timed in each of ``processes``; times in ms a sentence, end to end, with the 95 % bootstrap interval of
     the median. ``improvement`` is the baseline's median ÷ this one's, with its interval; ``memory_reduction`` per cent
     of the baseline's ``peak_memory`` (bytes above the bare interpreter). ``size`` in bytes. ``accuracy`` in per cent
-    on the held-out texts, ``accuracy_delta`` in points against the baseline; ``device_accuracy`` in per cent on the
+    on the held-out texts, ``accuracy_delta`` in points against the baseline; ``perplexity`` of a language model;
+    ``device_accuracy`` in per cent on the
     timed texts, ``agreement`` the share of answers equal to the host's. ``left_out`` says why runs gave no figure.
     """
 
@@ -38,6 +39,7 @@ class Line:
     device_accuracy: float | None = None
     agreement: float | None = None
     left_out: tuple[str, ...] = ()
+    perplexity: float | None = None
 
 
 def lines(result: Result) -> tuple[Line, ...]:
@@ -67,4 +69,5 @@ def _line(row: Row) -> Line:
         device_accuracy=it.device_accuracy if it else None,
         agreement=it.agreement if it else None,
         left_out=(*row.failures, *row.invalid),
+        perplexity=row.solution.perplexity,
     )

@@ -27,6 +27,8 @@ COLUMNS = (
     "measured on",
     "verdict",
 )
+#: Of a language model, after ``drop``.
+PERPLEXITY = ("perplexity", "rise %")
 
 
 def add(verbs: Verbs) -> None:
@@ -74,13 +76,14 @@ def run(args: Namespace, progress: Progress) -> Built:
     if args.html:
         from edgekit.report import built as page
 
-        written = page.write(built.manifest, page.candidates(_rows(built), COLUMNS), built.steps, args.html)
+        written = page.write(built.manifest, page.candidates(_rows(built), _columns(built)), built.steps, args.html)
         progress(f"wrote {written}", None)
     return built
 
 
 def show(args: Namespace, built: Built, paper: Console) -> None:
-    paper.print(table("Candidates", COLUMNS, _rows(built), right=COLUMNS[3:8]))
+    columns = _columns(built)
+    paper.print(table("Candidates", columns, _rows(built), right=columns[3:-2]))
     texts = built.texts
     paper.print(
         f"{texts.texts} texts of {texts.mean:.1f} tokens on average (the longest {texts.longest}); "
@@ -93,6 +96,12 @@ def show(args: Namespace, built: Built, paper: Console) -> None:
     paper.print(f"lock: {built.lock}")
 
 
+def _columns(built: Built) -> tuple[str, ...]:
+    place = COLUMNS.index("drop") + 1
+    more = PERPLEXITY if built.manifest.task == "language" else ()
+    return (*COLUMNS[:place], *more, *COLUMNS[place:])
+
+
 def _rows(built: Built) -> list[tuple[str | None, ...]]:
     return [
         (
@@ -102,6 +111,7 @@ def _rows(built: Built) -> list[tuple[str | None, ...]]:
             megabytes(one.size) if one.size else None,
             figure(one.accuracy),
             figure(one.drop),
+            *((figure(one.perplexity), figure(one.perplexity_rise)) if built.manifest.task == "language" else ()),
             figure(one.latency_ms),
             megabytes(one.peak_memory),
             one.measured_on,

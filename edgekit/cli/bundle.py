@@ -63,7 +63,8 @@ def show_trust(args: Namespace, trusted: Trusted, paper: Console) -> None:
 
 def show_inspect(args: Namespace, manifest: Manifest, paper: Console) -> None:
     paper.print(f"{manifest.name}, bundle {_digest(manifest)}, for {manifest.target or 'any target'}")
-    paper.print(f"task {manifest.task}, {len(manifest.labels)} labels: {', '.join(manifest.labels)}")
+    labels = f", {len(manifest.labels)} labels: {', '.join(manifest.labels)}" if manifest.labels else ""
+    paper.print(f"task {manifest.task}{labels}")
     columns = (
         "artifact",
         "role",
@@ -73,10 +74,11 @@ def show_inspect(args: Namespace, manifest: Manifest, paper: Console) -> None:
         "parameters",
         "accuracy %",
         "texts",
+        "perplexity",
         "min cosine",
         "lengths",
     )
-    paper.print(table("", columns, [_row(one) for one in manifest.artifacts], right=columns[4:9]))
+    paper.print(table("", columns, [_row(one) for one in manifest.artifacts], right=columns[4:10]))
     for one in manifest.artifacts:
         counts = [(count.operator, count.precision, count.count) for count in one.realised.operators]
         if counts:
@@ -101,6 +103,7 @@ def _row(one: Artifact) -> tuple[object, ...]:
         f"{one.parameters:,}",
         figure(one.accuracy),
         one.accuracy_samples,
+        figure(one.perplexity),
         figure(one.parity.min_cosine, 4) if one.parity else None,
         ", ".join(str(length) for length in one.lengths),
     )

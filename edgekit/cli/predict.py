@@ -20,7 +20,7 @@ def add(verbs: Verbs) -> None:
     parser = verb(verbs, "predict", "ask the deployed release", run, show)
     parser.add_argument("texts", nargs="+", metavar="TEXT", help="a text each; '-' reads them from stdin, one a line")
     add_device(parser)
-    parser.add_argument("--top", type=count, default=3, metavar="N", help="labels to show (default: 3)")
+    parser.add_argument("--top", type=count, default=3, metavar="N", help="labels or next tokens to show (default: 3)")
 
 
 def run(args: Namespace, progress: Progress) -> Predictions:
@@ -36,7 +36,11 @@ def show(args: Namespace, answer: Predictions, paper: Console) -> None:
     rows = [
         (
             one.text,
-            ", ".join(f"{score.label} {score.probability:.1%}" for score in one.scores),
+            # next tokens have spaces of their own
+            ", ".join(
+                f"{repr(score.label) if score.label != score.label.strip() else score.label} {score.probability:.1%}"
+                for score in one.scores
+            ),
             f"{one.tokens}{' (truncated)' if one.truncated else ''}",
             one.bucket,
             figure(one.ms),

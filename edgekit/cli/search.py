@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -70,6 +71,8 @@ def _show_plan(plan: SearchPlan, paper: Console) -> None:
 
 
 def _show_trials(found: Searched, paper: Console) -> None:
+    from edgekit.report.searched import short_names, verdict
+
     rows = []
     for one in found.trials:
         it = one.option
@@ -84,13 +87,15 @@ def _show_trials(found: Searched, paper: Console) -> None:
                 figure(it.drop) if it else None,
                 figure(it.latency_ms, 3) if it else None,
                 megabytes(it.size) if it else None,
-                ", ".join(f"{path}={value}" for path, value in one.settings.items()),
-                one.reason or ", ".join(f"{gate} missed" for gate in one.missed or {}) or "meets the gates",
             )
         )
-    columns = ("", "trial", "state", "file", "accuracy %", "drop", "ms/text", "size", "values", "verdict")
-    paper.print(table("Trials", columns, rows, right=columns[4:8]))
-    if found.error is not None:
+    columns = ("", "trial", "state", "file", "%", "drop", "ms/text", "size")
+    paper.print(table("Trials, and their accuracy", columns, rows, right=columns[4:]))
+    names = short_names(path for one in found.trials for path in one.settings)
+    for one in found.trials:
+        values = ", ".join(f"{names[path]} {json.dumps(value)}" for path, value in one.settings.items())
+        paper.print(f"{one.number}: {values}: {verdict(one)}")
+    if found.measured_ms is not None:
         paper.print(
             f"predicted {found.predicted_ms:.3f} ms, measured {found.measured_ms:.3f} ms: {found.error:+.1%} off"
         )

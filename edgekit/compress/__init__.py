@@ -16,9 +16,10 @@ from edgekit.errors import MissingExtra
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Step
 from edgekit.spec.step import StepReport
+from edgekit.spec.task import LANGUAGE
 from edgekit.spec.training import Training
 
-__all__ = ["StepReport", "accuracy", "apply"]
+__all__ = ["StepReport", "accuracy", "adopt", "apply"]
 
 
 def apply(
@@ -72,8 +73,19 @@ def apply(
     return done
 
 
+def adopt(folder: Path, out: Path) -> None:
+    """Write the plain model in ``folder`` as a language model's checkpoint, the folder ``out``: every step then knows
+    what it is. Raises BuildError where its family has no such models, or it is a classifier's checkpoint."""
+    try:
+        from edgekit.models import checkpoint as checkpoints
+    except ImportError as error:
+        raise MissingExtra(error.name or "torch", "host") from error
+
+    checkpoints.save(checkpoints.load(folder, task=LANGUAGE), out)
+
+
 def accuracy(checkpoint: Path, samples: Sequence[Sample], lengths: Sequence[int], report: Report = quiet) -> float:
-    """Per cent of ``samples`` that the float module in ``checkpoint`` labels right."""
+    """Per cent of ``samples`` that the float module in ``checkpoint`` labels right, or of their next tokens."""
     try:
         from edgekit.compress import encoded, evaluate
         from edgekit.models import checkpoint as checkpoints

@@ -49,7 +49,8 @@ def run(options: Cluster, task: Task) -> StepReport:
     def together(step: int, steps: int) -> None:
         for one in clustered:
             if one.weight.grad is not None:
-                one.weight.grad.copy_(one.mean(one.weight.grad))
+                # zeros stay: what was pruned is no number to learn
+                one.weight.grad.copy_(one.mean(one.weight.grad).masked_fill_(one.weight == 0, 0.0))
 
     def settle(step: int, steps: int) -> None:
         # the optimizer computes in vectors and their rests, whose last bits may differ
@@ -79,12 +80,24 @@ def cluster(checkpoint: Checkpoint, options: Cluster, seed: int) -> list[Cluster
         chosen += [(word if isinstance(word, torch.nn.Embedding) else word.table, options.embedding)]
     found = []
     for part, values in chosen:
-        codebook, places = kmeans(part.weight.detach(), values, seed)
+        codebook, places = codebook_of(part.weight.detach(), values, seed)
         with torch.no_grad():
             part.weight.copy_(codebook[places])
         parts.mark(part, values)
         found.append(Clustered(part.weight, places, torch.bincount(places.flatten(), minlength=len(codebook))))
     return found
+
+
+def codebook_of(weight: torch.Tensor, values: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """:func:`kmeans`, but zeros stay: where there are any (a step pruned them), 0 is one of the ``values``, and the
+    others are found for the rest, as in the paper."""
+    zero = weight == 0
+    if not zero.any():
+        return kmeans(weight, values, seed)
+    others, at = kmeans(weight[~zero], values - 1, seed)
+    places = torch.zeros(weight.shape, dtype=torch.int64)
+    places[~zero] = 1 + at
+    return torch.cat([torch.zeros(1), others]), places
 
 
 def kmeans(weight: torch.Tensor, values: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:

@@ -16,10 +16,9 @@ from pathlib import Path
 import torch
 
 from edgekit.compress import augment, lessons, memory, teacher
-from edgekit.compress.encoded import Batch, alike, batch, encode, in_order
+from edgekit.compress.encoded import UNLABELED, Batch, alike, batch, encode, in_order
 from edgekit.compress.evaluate import SIZE
 from edgekit.compress.lessons import Lessons
-from edgekit.compress.losses import UNLABELED
 from edgekit.compress.reading import first_token_only
 from edgekit.compress.student import TEXTS, keep_layers, start
 from edgekit.compress.task import Task
@@ -32,6 +31,7 @@ from edgekit.models.checkpoint import Checkpoint, fingerprint
 from edgekit.spec import codec
 from edgekit.spec.distill import Distill
 from edgekit.spec.step import StepReport
+from edgekit.spec.task import LANGUAGE
 from edgekit.spec.training import Learning
 
 __all__ = ["keep_layers", "learn", "run", "teach"]
@@ -41,7 +41,8 @@ def run(options: Distill, task: Task) -> StepReport:
     """The student starts from the task's checkpoint as ``options`` say, and learns from the teachers."""
     started = time.monotonic()
     # without a loss that needs it, a plain model's student gets a new classifier, for a finetune that comes later
-    student = checkpoints.load(task.checkpoint, () if options.losses.classify else task.samples.labels)
+    labels = () if options.losses.classify else task.samples.labels
+    student = checkpoints.load(task.checkpoint, labels, task.samples.task)
     start(student, options, lambda: _some(student, task), task.lengths[-1])
     return learn(student, options, task, "distill", started, weights=options.teacher_weights)
 
@@ -60,7 +61,7 @@ def learn(
     """:func:`teach` the student and save it as the step's result; every step that recovers calls this."""
     trained = teach(student, options, task, kind, weights=weights, before_step=before_step, after_step=after_step)
     checkpoints.save(student, task.out)
-    return reported(kind, student.parameters, trained, started)
+    return reported(kind, student, trained, started)
 
 
 def teach(
@@ -94,25 +95,20 @@ def teach(
     training diverges.
     """
     active, last = options.losses.active, task.lengths[-1]
-    if options.average and after_step is not None:
-        raise BuildError(
-            "this step changes weights while they train, and a mean of them would undo it",
-            where=f"$.compress {kind}.average",
-            given=options.average,
-            remedy="leave average out here, and distill afterwards",
-        )
     if "label" in active and student.labels != task.samples.labels:
         raise BuildError("the student knows other labels", given=student.labels, allowed=task.samples.labels)
     labels = student.labels if options.losses.logits else None
-    main, *others = (teacher.load(one, labels) for one in (task.teacher, *task.teachers))
+    main, *others = (teacher.load(one, labels, student.task) for one in (task.teacher, *task.teachers))
     texts = _texts(options, task)
     theirs = encode(texts, main, last)
     data = encode(texts, student, last)
     memory.check(student.structure, student.parameters, options, max(len(one) for one in data.ids))
     inside = lessons.seen_inside(options, "theirs")
-    same = _alike(texts, student, main, last) if inside else [True] * len(texts)
+    language = student.task == LANGUAGE
+    beside = inside or (language and "logits" in active)
+    same = _alike(texts, student, main, last) if beside else [True] * len(texts)
     answers = embeddings = None
-    if "logits" in active and (others or not inside):
+    if "logits" in active and not language and (others or not inside):
         taught_by = [main, *others]
         shares = weights or [1.0] * len(taught_by)
         answers = teacher.mean_logits(taught_by, shares, texts, last, task.work, task.report)

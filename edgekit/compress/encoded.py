@@ -11,19 +11,25 @@ from tokenizers import Tokenizer
 from torch.nn.functional import pad
 
 from edgekit.data.samples import Sample
+from edgekit.errors import BuildError
 from edgekit.models.checkpoint import Checkpoint
+from edgekit.spec.task import CLASSIFY, LANGUAGE, Task
 
+#: The label of a text that has none, and of a token that none comes after.
+UNLABELED = -1
 #: Batches are drawn from pools of this many, sorted by length: little padding, and still random.
 POOL = 50
 
 
 @dataclass(frozen=True)
 class Encoded:
-    """``ids`` one list of token ids a text (special tokens included), ``labels`` one index a text; ``pad`` fills up."""
+    """``ids`` one list of token ids a text (special tokens included), ``labels`` one index a text; ``pad`` fills up.
+    Where the ``task`` is ``language``, what is to be told of a text that is not ``UNLABELED`` are its own tokens."""
 
     ids: list[list[int]]
     labels: list[int]
     pad: int
+    task: Task = CLASSIFY
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -32,7 +38,7 @@ class Encoded:
 @dataclass(frozen=True)
 class Batch:
     """``rows`` are the places in the Encoded. Tensors int64: ``input_ids`` and ``attention_mask`` [batch, length],
-    ``labels`` [batch]."""
+    ``labels`` [batch], or of a language model's texts [batch, length], at each token the one after it."""
 
     rows: list[int]
     input_ids: torch.Tensor
@@ -43,18 +49,24 @@ class Batch:
         """The same batch on another device."""
         return Batch(self.rows, *(one.to(device) for one in (self.input_ids, self.attention_mask, self.labels)))
 
-    def padded(self, length: int) -> Batch:
-        """The same batch, filled up to ``length`` by what the mask hides."""
+    def padded(self, length: int, token: int) -> Batch:
+        """The same batch, filled up to ``length`` with the padding ``token``: GPT-2's classifier looks for it."""
         more = (0, length - self.input_ids.shape[1])
-        # hidden tokens are any: what stands there is never attended to
-        return Batch(self.rows, pad(self.input_ids, more), pad(self.attention_mask, more), self.labels)
+        labels = self.labels if self.labels.dim() == 1 else pad(self.labels, more, value=UNLABELED)
+        return Batch(self.rows, pad(self.input_ids, more, value=token), pad(self.attention_mask, more), labels)
 
 
 def encode(samples: Sequence[Sample], checkpoint: Checkpoint, length: int) -> Encoded:
     """Tokenize with the checkpoint's own tokenizer, truncated to ``length`` tokens."""
     tokenizer = _tokenizer(checkpoint, length)
     ids = [one.ids for one in tokenizer.encode_batch_fast([one.text for one in samples])]
-    return Encoded(ids, [one.label for one in samples], checkpoint.module.config.pad_token_id or 0)
+    labels = [one.label for one in samples]
+    return Encoded(ids, labels, padding(checkpoint), checkpoint.task)
+
+
+def padding(checkpoint: Checkpoint) -> int:
+    """The token that fills up batches."""
+    return int(checkpoint.module.config.pad_token_id or 0)
 
 
 def alike(texts: Sequence[str], ours: Checkpoint, theirs: Checkpoint, length: int) -> list[bool]:
@@ -66,6 +78,25 @@ def alike(texts: Sequence[str], ours: Checkpoint, theirs: Checkpoint, length: in
     return [mine.tokens == wanted.tokens for mine, wanted in zip(*split, strict=True)]
 
 
+def places(ours: Checkpoint, theirs: Checkpoint) -> list[int]:
+    """For each token of ours its number in their vocabulary; 0 for those beyond the tokenizer's, which nothing uses.
+
+    Raises BuildError where they lack one.
+    """
+    known = Tokenizer.from_str(theirs.tokenizer).get_vocab()
+    found = [0] * ours.family.word_embedding(ours.module).num_embeddings
+    for token, number in Tokenizer.from_str(ours.tokenizer).get_vocab().items():
+        if token not in known:
+            raise BuildError(
+                "the student's next tokens are not the teacher's: it has a token that the teacher lacks",
+                given=repr(token),
+                where="$.compress losses.logits",
+                remedy="take a student with the teacher's vocabulary, or trimmed from it",
+            )
+        found[number] = known[token]
+    return found
+
+
 def batch(data: Encoded, rows: list[int], length: int = 0) -> Batch:
     """The texts at ``rows``, padded to the longest of them, or to ``length`` where that is more."""
     longest = max(length, *(len(data.ids[row]) for row in rows))
@@ -75,7 +106,10 @@ def batch(data: Encoded, rows: list[int], length: int = 0) -> Batch:
         ids = data.ids[row]
         input_ids[place, : len(ids)] = torch.tensor(ids)
         attention_mask[place, : len(ids)] = 1
-    return Batch(rows, input_ids, attention_mask, torch.tensor([data.labels[row] for row in rows]))
+    labels = torch.tensor([data.labels[row] for row in rows])
+    if data.task == LANGUAGE:
+        labels = _following(input_ids, attention_mask, labels)
+    return Batch(rows, input_ids, attention_mask, labels)
 
 
 def shuffled(data: Encoded, size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -89,6 +123,14 @@ def shuffled(data: Encoded, size: int, seed: int, epoch: int) -> list[list[int]]
         batches += [pool[one : one + size] for one in range(0, len(pool), size)]
     draw.shuffle(batches)
     return batches
+
+
+def _following(input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """At each token the one after it, [batch, length]; none after a text's last, and none in an unlabeled text."""
+    after = torch.full_like(input_ids, UNLABELED)
+    told = (attention_mask[:, 1:] == 1) & (labels != UNLABELED)[:, None]
+    after[:, :-1] = torch.where(told, input_ids[:, 1:], UNLABELED)
+    return after
 
 
 def _tokenizer(checkpoint: Checkpoint, length: int) -> Tokenizer:

@@ -172,7 +172,12 @@ def _chosen(checkpoint: Checkpoint, options: Factor) -> list[tuple[str, Any, int
 
 def _check(name: str, one: Any, rank: int) -> None:
     if not isinstance(one, nn.Linear | nn.Embedding):
-        raise BuildError("this matrix is factored or hashed already", given=name, where="$.compress factor")
+        raise BuildError(
+            "this matrix is factored or hashed already",
+            given=name,
+            where="$.compress factor",
+            remedy="leave it out of one of the two steps",
+        )
     rows, columns = one.weight.shape
     most = (rows * columns - 1) // (rows + columns)
     if rank > most:

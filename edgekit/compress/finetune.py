@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 
-from torch.nn.functional import cross_entropy
+import torch
 
-from edgekit.compress import memory
-from edgekit.compress.encoded import encode
+from edgekit.compress import losses, memory
+from edgekit.compress.encoded import Batch, encode
 from edgekit.compress.task import Task
 from edgekit.compress.training import reported, train
 from edgekit.models import checkpoint as checkpoints
@@ -17,10 +17,15 @@ from edgekit.spec.steps import Finetune
 
 
 def run(options: Finetune, task: Task) -> StepReport:
-    """Cross-entropy on the labels. A plain folder gets a classifier for the samples' labels."""
+    """Cross-entropy on the labels, or on each text's next tokens. A plain folder gets a classifier for the samples'
+    labels."""
     started = time.monotonic()
-    loaded = checkpoints.load(task.checkpoint, task.samples.labels)
+    loaded = checkpoints.load(task.checkpoint, task.samples.labels, task.samples.task)
     module, last = loaded.module, task.lengths[-1]
+
+    def loss(batch: Batch) -> torch.Tensor:
+        return losses.surprise(module(batch.input_ids, batch.attention_mask).logits, batch.labels).mean()
+
     data = encode(task.samples.train, loaded, last)
     memory.check(loaded.structure, loaded.parameters, options, max(len(one) for one in data.ids))
     trained = train(
@@ -28,7 +33,7 @@ def run(options: Finetune, task: Task) -> StepReport:
         options,
         data,
         encode(task.samples.validation, loaded, last),
-        lambda batch: cross_entropy(module(batch.input_ids, batch.attention_mask).logits.float(), batch.labels),
+        loss,
         work=task.work,
         identity=codec.digest(["finetune", checkpoints.fingerprint(loaded)]),
         seed=task.seed,
@@ -36,4 +41,4 @@ def run(options: Finetune, task: Task) -> StepReport:
         report=task.report,
     )
     checkpoints.save(loaded, task.out)
-    return reported("finetune", loaded.parameters, trained, started)
+    return reported("finetune", loaded, trained, started)

@@ -10,10 +10,10 @@ import copy
 from typing import Any
 
 import torch
-from transformers import AutoModelForSequenceClassification
 
 from edgekit.compress.basis import basis
 from edgekit.errors import BuildError
+from edgekit.models import checkpoint as checkpoints
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.models.families import Embeddings
 from edgekit.models.structure import Structure
@@ -28,7 +28,7 @@ def start(checkpoint: Checkpoint, wanted: Student) -> None:
     """
     family, before, old = checkpoint.family, checkpoint.structure, checkpoint.module
     count = wanted.layers or len(before.layers)
-    module = AutoModelForSequenceClassification.from_config(
+    module = checkpoints.MODELS[checkpoint.task].from_config(
         _config(old.config, family.feed_forward_width, before, wanted, count), dtype=torch.float32
     )
     family.prepare(module)

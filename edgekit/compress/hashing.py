@@ -52,7 +52,10 @@ def hash_words(checkpoint: Checkpoint, buckets: int, hashes: int, counts: torch.
     table = checkpoint.family.word_embedding(checkpoint.module)
     if not isinstance(table, torch.nn.Embedding):
         raise BuildError(
-            "only a plain word embedding can be hashed", given=type(table).__name__, where="$.compress hash"
+            "only a plain word embedding can be hashed",
+            given=type(table).__name__,
+            where="$.compress hash",
+            remedy="leave out the step hash, or the earlier one that factors or hashes the embedding",
         )
     if buckets >= table.num_embeddings:
         raise BuildError(

@@ -14,12 +14,13 @@ import torch
 from torch import nn
 
 from edgekit.compress import losses
-from edgekit.compress.encoded import Batch, Encoded, batch
+from edgekit.compress.encoded import Batch, Encoded, batch, padding, places
 from edgekit.compress.losses import LOSSES, Group, Lesson
 from edgekit.compress.teacher import Answers
 from edgekit.compress.trace import STATES, trace
 from edgekit.errors import BuildError
 from edgekit.models.checkpoint import Checkpoint
+from edgekit.spec.task import LANGUAGE
 from edgekit.spec.training import Learning
 
 
@@ -33,6 +34,9 @@ class Lessons:
         answers: the teachers' logits [texts, classes], or ``None`` where the teacher's own pass tells them, or nobody
             asks.
         embeddings: the teacher's [texts, hidden], where they are learned.
+
+    A language model has logits for each token: its teacher is asked with each batch. Where the student's vocabulary was
+    trimmed, it learns how the teacher chooses among the tokens that are left.
     """
 
     student: Checkpoint
@@ -45,12 +49,17 @@ class Lessons:
     groups: list[Group]
     helpers: nn.ModuleDict = field(init=False)
     heads: int = field(init=False)
+    by_token: bool = field(init=False)
+    columns: torch.Tensor | None = field(init=False, default=None)
 
     def __post_init__(self) -> None:
         self.helpers = helpers(self.student, self.teacher, self.options, len(self.groups))
         self.heads = _relation_heads(self.student, self.teacher, self.options)
         self.ours_seen = seen_inside(self.options, "ours")
         self.theirs_seen = seen_inside(self.options, "theirs")
+        self.by_token = self.student.task == LANGUAGE and "logits" in self.options.losses.active
+        if self.by_token and self.student.tokenizer != self.teacher.tokenizer:
+            self.columns = torch.tensor(places(self.student, self.teacher))
 
     def on(self, theirs: Encoded, alike: torch.Tensor, answers: Answers) -> Lessons:
         """The same lessons on other texts."""
@@ -63,15 +72,17 @@ class Lessons:
         """The weighted sum of losses on one batch, mean over its texts."""
         active = self.options.losses.active
         theirs = None
-        if self.theirs_seen:
+        if self.theirs_seen or self.by_token:
             # both padded alike, so that token stands beside token
             asked = batch(self.theirs, one.rows, one.input_ids.shape[1]).to(one.input_ids.device)
             if asked.input_ids.shape[1] > one.input_ids.shape[1]:
-                one = one.padded(asked.input_ids.shape[1])
+                one = one.padded(asked.input_ids.shape[1], padding(self.student))
             self.teacher.module.to(one.input_ids.device)
             with torch.no_grad():
                 theirs = trace(self.teacher, asked, self.theirs_seen)
         answers = theirs.logits if theirs is not None and self.answers is None else _rows(self.answers, one)
+        if answers is not None and self.columns is not None:
+            answers = answers[..., self.columns.to(answers.device)]
         lesson = Lesson(
             self.options,
             one.labels,

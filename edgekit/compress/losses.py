@@ -12,13 +12,13 @@ from dataclasses import dataclass, field
 
 import torch
 from torch import nn
-from torch.nn.functional import cosine_similarity, cross_entropy, kl_div, log_softmax, softmax
+from torch.nn.functional import cosine_similarity, kl_div, log_softmax, softmax
 
+from edgekit.compress.encoded import UNLABELED
+from edgekit.compress.evaluate import nll
 from edgekit.compress.trace import MAPS, PROJECTIONS, STATES, Trace
 from edgekit.spec.training import Learning
 
-#: The label of a text that has none.
-UNLABELED = -1
 #: Attention under this is none: its logarithm would be endless where dropout has cut it.
 TINY = 1e-7
 #: The logarithm of no share at all; finite, so that nothing minus nothing is still a number.
@@ -37,8 +37,9 @@ class Group:
 class Lesson:
     """One batch, as its losses see it; what no loss asked for is empty.
 
-    ``labels`` [batch] int64, ``mask`` [batch, length] 1 for tokens, ``alike`` [batch] 1 where student and teacher split
-    the text into the same tokens. ``answers`` are the teachers' logits [batch, classes], ``embeddings`` the teacher's
+    ``labels`` [batch] int64, of a language model [batch, length]; ``mask`` [batch, length] 1 for tokens, ``alike``
+    [batch] 1 where student and teacher split the text into the same tokens. ``answers`` are the teachers' logits
+    [batch, classes], of a language model [batch, length, the student's tokens]; ``embeddings`` the teacher's
     [batch, hidden], ``snapshot`` the snapshot's logits; ``folded`` what each student layer makes of the teacher's own
     states; ``groups`` one a student layer; ``heads`` how many the relations are split into; ``helpers`` what is
     learned along and dropped afterwards.
@@ -66,19 +67,30 @@ class Lesson:
 
     def mean(self, values: torch.Tensor) -> torch.Tensor:
         """[batch, length] → [batch]: mean over a text's tokens, 0 where the tokens are not the teacher's."""
-        each = (values * self.mask).sum(1) / self.mask.sum(1).clamp(min=1)
+        each = self.over_tokens(values)
         return each if self.alike is None else each * self.alike
+
+    def over_tokens(self, values: torch.Tensor) -> torch.Tensor:
+        """[batch, length] → [batch]: mean over a text's tokens."""
+        return (values * self.mask).sum(1) / self.mask.sum(1).clamp(min=1)
 
 
 def label(one: Lesson) -> torch.Tensor:
-    """Cross-entropy with the label."""
-    return cross_entropy(one.ours.logits.float(), one.labels, ignore_index=UNLABELED, reduction="none")
+    """Cross-entropy with the label, or the mean of those with a text's next tokens."""
+    return surprise(one.ours.logits, one.labels)
+
+
+def surprise(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """[batch]: the negative log-likelihood of a text's label, or the mean over its labelled tokens."""
+    values = nll(logits, labels)
+    return values if values.dim() == 1 else values.sum(1) / (labels != UNLABELED).sum(1).clamp(min=1)
 
 
 def logits(one: Lesson) -> torch.Tensor:
-    """T²·KL(teachers ‖ student) at temperature T (Hinton, Vinyals & Dean 2015)."""
+    """T²·KL(teachers ‖ student) at temperature T (Hinton, Vinyals & Dean 2015); of a language model at each token."""
     assert one.answers is not None
-    return softened(one.ours.logits, one.answers, one.options.temperature)
+    values = softened(one.ours.logits, one.answers, one.options.temperature)
+    return values if values.dim() == 1 else one.mean(values)
 
 
 def hidden(one: Lesson) -> torch.Tensor:
@@ -130,7 +142,8 @@ def self_taught(one: Lesson) -> torch.Tensor:
 def snapshot(one: Lesson) -> torch.Tensor:
     """T²·KL(snapshot ‖ student): the mean of its own past weights teaches it (Tarvainen & Valpola 2017)."""
     assert one.snapshot is not None
-    return softened(one.ours.logits, one.snapshot, one.options.temperature)
+    values = softened(one.ours.logits, one.snapshot, one.options.temperature)
+    return values if values.dim() == 1 else one.over_tokens(values)
 
 
 def fold(one: Lesson) -> torch.Tensor:
@@ -179,7 +192,7 @@ def total(one: Lesson) -> torch.Tensor:
 
 
 def softened(ours: torch.Tensor, theirs: torch.Tensor, heat: float) -> torch.Tensor:
-    """T²·KL(theirs ‖ ours) of logits [batch, classes] at temperature ``heat``; [batch]. T² keeps gradients in scale."""
+    """T²·KL(theirs ‖ ours) of logits [..., classes] at temperature ``heat``; [...]. T² keeps gradients in scale."""
     divergence = kl_div(log_softmax(ours.float() / heat, -1), softmax(theirs.float() / heat, -1), reduction="none")
     return heat * heat * divergence.sum(-1)
 

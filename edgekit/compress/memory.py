@@ -7,6 +7,7 @@ from pathlib import Path
 from edgekit.compress.devices import gpus
 from edgekit.errors import BuildError
 from edgekit.models.structure import Structure
+from edgekit.spec.task import LANGUAGE
 from edgekit.spec.training import Training
 
 #: Bytes a trained parameter takes besides its weight: gradient, and AdamW's two moments, all float32.
@@ -14,6 +15,8 @@ OPTIMIZER = 12
 #: Numbers kept for the backward pass, by token and layer: as many times the hidden width, the heads' width, the
 #: feed-forward width, and the length for each head.
 HIDDEN, HEADS, FEED_FORWARD, MAPS = 8, 4, 3, 3
+#: A language model's logits of each token, the teacher's, and what their losses and gradients are computed from.
+LOGITS = 6
 CONTROL = Path("/sys/fs/cgroup")
 
 
@@ -54,7 +57,8 @@ def each(structure: Structure, plan: Training, longest: int) -> int:
     for layer in structure.layers:
         numbers += HIDDEN * structure.hidden + HEADS * layer.heads * structure.head_size
         numbers += FEED_FORWARD * layer.ffn + MAPS * layer.heads * longest
-    return longest * numbers * (4 if plan.precision == "float32" else 2)
+    size = longest * numbers * (4 if plan.precision == "float32" else 2)
+    return size + (4 * longest * LOGITS * structure.vocabulary if structure.task == LANGUAGE else 0)
 
 
 def available() -> int | None:

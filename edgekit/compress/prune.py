@@ -40,9 +40,8 @@ def run(options: Prune, task: Task) -> StepReport:
     if options.sparsity is not None:
         remarks += (_of_transfer(task),)
     if trained is not None:
-        return replace(reported("prune", loaded.parameters, trained, started), remarks=remarks)
-    reached = evaluate.accuracy(loaded.module, encode(task.samples.validation, loaded, task.lengths[-1]))
-    return StepReport("prune", loaded.parameters, reached, seconds=time.monotonic() - started, remarks=remarks)
+        return replace(reported("prune", loaded, trained, started), remarks=remarks)
+    return evaluate.untrained("prune", loaded, task, started, remarks)
 
 
 def check(options: Prune, checkpoint: Checkpoint) -> None:

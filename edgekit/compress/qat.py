@@ -32,6 +32,7 @@ from edgekit.models.checkpoint import Checkpoint
 from edgekit.models.grid import Grid, Ranges
 from edgekit.spec.qat import Qat
 from edgekit.spec.step import StepReport
+from edgekit.spec.task import LANGUAGE
 
 CLIPPINGS: dict[str, type[Observed]] = {"observed": Observed, "lsq": Lsq, "pact": Pact}
 
@@ -45,10 +46,9 @@ def run(options: Qat, task: Task) -> StepReport:
     prepare(loaded, options, encode(drawn, loaded, task.lengths[-1]))
     if options.epochs:
         trained = teach(loaded, options, task, "qat", before_step=_penalty(loaded.module, options))
-        done = reported("qat", loaded.parameters, trained, started)
+        done = reported("qat", loaded, trained, started)
     else:
-        reached = evaluate.accuracy(loaded.module, encode(task.samples.validation, loaded, task.lengths[-1]))
-        done = StepReport("qat", loaded.parameters, reached, seconds=time.monotonic() - started)
+        done = evaluate.untrained("qat", loaded, task, started)
     spared = bake(loaded, options)
     checkpoints.save(loaded, task.out)
     return replace(done, parameters=loaded.parameters, remarks=_remarks(spared))
@@ -113,18 +113,21 @@ def bake(checkpoint: Checkpoint, options: Qat) -> tuple[str, ...]:
 
 def _alone(checkpoint: Checkpoint) -> tuple[nn.Module | None, nn.Module | None]:
     """The last layer's key and value. One token asks there, and a file without a grid of theirs applies each head's key
-    to its query instead. None where the layer stands in the stack again and computes as the others do."""
+    to its query instead. None where the layer stands in the stack again or all tokens are read, and it computes as the
+    others do."""
     layers = list(checkpoint.family.layers(checkpoint.module))
-    if sum(one is layers[-1] for one in layers) > 1:
+    if checkpoint.task == LANGUAGE or sum(one is layers[-1] for one in layers) > 1:
         return None, None
     attention = checkpoint.family.attention(layers[-1])
     return attention.key, attention.value
 
 
 def _grids(checkpoint: Checkpoint, options: Qat, data: Encoded) -> dict[End, Observed]:
-    """One grid for each tensor, under all of its ends; tensors that one scale would spoil have none."""
+    """One grid for each tensor, under all of its ends; tensors that one scale would spoil have none, and no scale does
+    for the logits of all next tokens."""
     make, module = CLIPPINGS[options.clipping], checkpoint.module
-    products = {name: one for name, one in module.named_modules() if isinstance(one, nn.Linear)}
+    output = checkpoint.family.head(module).classifier if checkpoint.task == LANGUAGE else None
+    products = {name: one for name, one in module.named_modules() if isinstance(one, nn.Linear) and one is not output}
     key, value = _alone(checkpoint)
     last = set() if key is None else set(list(checkpoint.family.layers(module))[-1].modules()) - {key, value}
     # all else in the last layer a file computes for the one token that is read

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 
 from edgekit.compress import evaluate
 from edgekit.compress.distill import learn
-from edgekit.compress.encoded import encode
 from edgekit.compress.task import Task
 from edgekit.compress.training import StepHook
 from edgekit.models import checkpoint as checkpoints
@@ -32,5 +30,4 @@ def recover(
         done = learn(changed, options, task, kind, started, before_step=before_step, after_step=after_step)
         return replace(done, remarks=(*done.remarks, *remarks))
     checkpoints.save(changed, task.out)
-    reached = evaluate.accuracy(changed.module, encode(task.samples.validation, changed, task.lengths[-1]))
-    return StepReport(kind, changed.parameters, reached, seconds=time.monotonic() - started, remarks=remarks)
+    return evaluate.untrained(kind, changed, task, started, remarks)

@@ -29,7 +29,8 @@ def run(options: Share, task: Task) -> StepReport:
 def tie(checkpoint: Checkpoint, options: Share) -> None:
     """Leave ``options.groups`` layers' weights, in place; each group keeps the place of its first layer.
 
-    Raises BuildError where there are more groups than layers, or the layers of a group are not of one shape.
+    Raises BuildError where there are more groups than layers (or than weights that layers do not share yet), or the
+    layers of a group are not of one shape.
     """
     layers = list(checkpoint.family.layers(checkpoint.module))
     if options.groups >= len(layers):
@@ -40,11 +41,19 @@ def tie(checkpoint: Checkpoint, options: Share) -> None:
             allowed=f"1 to {len(layers) - 1}" if len(layers) > 1 else "the model has one layer",
         )
     first = leaders(len(layers), options.groups, options.order)
+    left = len({id(layers[one]) for one in first})
+    if left < options.groups:
+        raise BuildError(
+            "the layers share their weights already, and fewer would be left than asked for",
+            where="$.compress share.groups",
+            given=options.groups,
+            allowed=left,
+        )
     for leader in sorted(set(first)):
         group = [layers[place] for place, one in enumerate(first) if one == leader]
         _check_shapes(group)
         if options.start == "mean":
-            _check_plain(group)
+            parts.check_whole(group, "$.compress share.start", "mean", "first")
             average(group)
     parts.share(checkpoint.module, checkpoint.family, first)
 
@@ -72,15 +81,4 @@ def _check_shapes(group: Sequence[Any]) -> None:
             "layers of other heads, widths or ranks cannot share their weights",
             where="$.compress share",
             remedy="prune with scope: layer, which keeps them alike, or write the step share before the others",
-        )
-
-
-def _check_plain(group: Sequence[Any]) -> None:
-    if any(isinstance(one, parts.FactoredLinear) for layer in group for one in layer.modules()):
-        raise BuildError(
-            "the mean of factors is no factor of the mean",
-            where="$.compress share.start",
-            given="mean",
-            allowed="first",
-            remedy="write the step share before factor, or start: first",
         )

@@ -22,6 +22,7 @@ from edgekit.compress.basis import basis
 from edgekit.compress.encoded import Batch
 from edgekit.compress.pruning import groups
 from edgekit.errors import BuildError
+from edgekit.models import parts
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.spec.distill import Distill, Student
 
@@ -206,6 +207,7 @@ def _merged(checkpoint: Checkpoint, kept: Sequence[int], how: str) -> None:
     if how == "chosen":
         return
     merged = []
+    parts.check_whole(layers, "$.compress distill.student.start", how, "chosen")
     for fold in teacher.groups(checkpoint, whole):
         states = [layers[one].state_dict() for one in range(fold.first, fold.last + 1)]
         shapes = {tuple(one.shape for one in state.values()) for state in states}

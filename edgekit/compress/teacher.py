@@ -17,7 +17,7 @@ from safetensors import safe_open
 from safetensors.torch import save_file
 
 from edgekit.compress.encoded import Encoded, encode, in_order
-from edgekit.compress.evaluate import SIZE
+from edgekit.compress.evaluate import FEW, SIZE
 from edgekit.compress.losses import Group, pooled
 from edgekit.compress.trace import STATES, trace
 from edgekit.data.samples import Sample
@@ -26,6 +26,7 @@ from edgekit.models import checkpoint as checkpoints
 from edgekit.models.checkpoint import Checkpoint, fingerprint
 from edgekit.spec import codec
 from edgekit.spec.progress import Report
+from edgekit.spec.task import CLASSIFY, Task
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,10 @@ class Answers:
     embeddings: torch.Tensor | None
 
 
-def load(folder: Path, labels: Sequence[str] | None) -> Checkpoint:
-    """A teacher. Raises BuildError where it does not know ``labels`` in this order (``None``: whatever it knows)."""
-    teacher = checkpoints.load(folder)
+def load(folder: Path, labels: Sequence[str] | None, task: Task = CLASSIFY) -> Checkpoint:
+    """A teacher. Raises BuildError where it is for another task, or does not know ``labels`` in this order (``None``:
+    whatever it knows)."""
+    teacher = checkpoints.load(folder, task=task)
     if labels is not None and teacher.labels != tuple(labels):
         raise BuildError(
             "teacher and student know different labels", where=str(folder), given=teacher.labels, allowed=tuple(labels)
@@ -65,7 +67,8 @@ def mean_logits(
 
 
 def answers(teacher: Checkpoint, data: Encoded, embeddings: bool, work: Path, report: Report) -> Answers:
-    """What the teacher answers on all texts, from ``work`` where it was asked before."""
+    """What the teacher answers on all texts, from ``work`` where it was asked before; of a language model the
+    embeddings alone, for it has logits for each token."""
     key = codec.digest([fingerprint(teacher), data.ids, embeddings])
     file = work / f"answers-{key[:16]}.safetensors"
     if not file.is_file():
@@ -78,19 +81,18 @@ def answers(teacher: Checkpoint, data: Encoded, embeddings: bool, work: Path, re
 
 
 def _ask(teacher: Checkpoint, data: Encoded, embeddings: bool, report: Report) -> dict[str, torch.Tensor]:
-    found: dict[str, list[torch.Tensor]] = {"logits": [torch.empty(0)] * len(data)}
-    if embeddings:
-        found["embeddings"] = [torch.empty(0)] * len(data)
+    names = (["logits"] if teacher.task == CLASSIFY else []) + (["embeddings"] if embeddings else [])
+    found: dict[str, list[torch.Tensor]] = {name: [torch.empty(0)] * len(data) for name in names}
     done = 0
     teacher.module.eval()
     with torch.inference_mode():
-        for batch in in_order(data, SIZE):
+        for batch in in_order(data, SIZE if teacher.task == CLASSIFY else FEW):
             seen = trace(teacher, batch, {STATES} if embeddings else ())
             told = {"logits": seen.logits}
             if embeddings:
                 told["embeddings"] = pooled(seen.outputs[-1], batch.attention_mask)
-            for name, values in told.items():
-                for row, one in zip(batch.rows, values, strict=True):
+            for name in names:
+                for row, one in zip(batch.rows, told[name], strict=True):
                     found[name][row] = one
             done += len(batch.rows)
             report(f"teacher: {done} of {len(data)} texts", done / len(data))

@@ -27,6 +27,7 @@ from edgekit.compress.optimizer import adamw, rate
 from edgekit.compress.state import Progress as Progress
 from edgekit.compress.state import State
 from edgekit.errors import BuildError
+from edgekit.models.checkpoint import Checkpoint
 from edgekit.spec import codec
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.step import StepReport, thinned
@@ -113,7 +114,7 @@ def train(
         loss: of a batch; calls ``module`` itself.
         work: the folder of the state; a state of the same ``identity`` (and plan, texts and seed) is gone on from.
         helpers: trained along, in the state, and not part of the result.
-        score: in per cent, which epoch is best by; left out, the accuracy on ``validation``.
+        score: in per cent, which epoch is best by; left out, :func:`edgekit.compress.evaluate.score` on ``validation``.
         keep: writes the module as a checkpoint folder; for the last good weights of a training that diverged.
         first: the first epoch (from 0) whose end can be the best.
         before_step, after_step: see :func:`edgekit.compress.distill.teach`.
@@ -131,7 +132,7 @@ def train(
         plan,
         data,
         loss,
-        score or (lambda: evaluate.accuracy(module, validation)),
+        score or (lambda: evaluate.score(module, validation)),
         work,
         key,
         seed,
@@ -157,15 +158,15 @@ def train(
     return progress
 
 
-def reported(kind: str, parameters: int, trained: Progress, started: float) -> StepReport:
-    """What a step that trained for ``trained``, since ``started`` (monotonic seconds), did."""
-    return StepReport(
+def reported(kind: str, done: Checkpoint, trained: Progress, started: float) -> StepReport:
+    """What a step that trained for ``trained``, since ``started`` (monotonic seconds), and left ``done``, did."""
+    return evaluate.summed(
         kind,
-        parameters,
+        done,
         trained.accuracies[trained.best],
-        len(trained.losses),
-        tuple(trained.losses),
-        time.monotonic() - started,
+        epochs=len(trained.losses),
+        losses=tuple(trained.losses),
+        seconds=time.monotonic() - started,
         accuracies=tuple(trained.accuracies),
         curve=thinned(trained.curve),
     )

@@ -24,6 +24,7 @@ from edgekit.models import parts
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.spec.step import StepReport
 from edgekit.spec.steps import Vocabulary
+from edgekit.spec.task import LANGUAGE
 
 _UNCUT = 1 << 30
 #: What config.json says of single tokens.
@@ -41,8 +42,7 @@ def run(options: Vocabulary, task: Task) -> StepReport:
     counts = Counter(token for ids in encode(texts, loaded, _UNCUT).ids for token in ids)
     trim(loaded, kept(counts, options), set(counts) if options.characters == "seen" else None)
     checkpoints.save(loaded, task.out)
-    reached = evaluate.accuracy(loaded.module, encode(task.samples.validation, loaded, task.lengths[-1]))
-    return StepReport("vocabulary", loaded.parameters, reached, seconds=time.monotonic() - started)
+    return evaluate.untrained("vocabulary", loaded, task, started)
 
 
 def kept(counts: Mapping[int, int], options: Vocabulary) -> set[int]:
@@ -66,6 +66,10 @@ def trim(checkpoint: Checkpoint, used: set[int], seen: set[int] | None = None) -
     # before the table changes them; some have several of a kind, or one that the tokenizer lacks
     special = {name: getattr(config, name, None) for name in _SPECIAL}
     table = checkpoint.family.word_embedding(checkpoint.module)
+    output = checkpoint.family.head(checkpoint.module).classifier
+    if checkpoint.task == LANGUAGE and output.weight is not table.weight:
+        # it is not tied to the table, and has a row for each token as well
+        output.weight, output.out_features = nn.Parameter(output.weight.detach()[stays].clone()), len(stays)
     checkpoint.family.set_word_embedding(checkpoint.module, rows(table, stays, numbers.get(table.padding_idx)))
     for name, old in special.items():
         if isinstance(old, int) and old in numbers:

@@ -1,4 +1,4 @@
-"""int8 arithmetic imitated in float, one matrix product at a time: what quantizing it would do to everything after."""
+"""Integer arithmetic imitated in float, one product at a time: what quantizing it would do to everything after."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from edgekit.convert.module import Classifier
 from edgekit.convert.quantize import Plan, Precision
 from edgekit.convert.ranges import Range
 from edgekit.errors import MissingExtra
+from edgekit.spec.scheme import WEIGHT_BITS
 
 try:
     import torch
@@ -24,9 +25,20 @@ def scales(weight: torch.Tensor, granularity: str) -> torch.Tensor:
     return sizes.clamp_min(1e-9) / 127.0
 
 
-def snapped_weight(weight: torch.Tensor, scale: torch.Tensor) -> torch.Tensor:
-    """``weight`` on its int8 grid, as float."""
-    return (weight / scale[:, None]).round().clamp(-127, 127) * scale[:, None]
+def snapped_weight(weight: torch.Tensor, plan: Plan, scale: torch.Tensor | None = None) -> torch.Tensor:
+    """``weight`` [out, in] on the grid that the plan's scheme gives it, or on that of ``scale`` [out] (or [1]) in int8;
+    as float."""
+    if scale is not None:
+        return (weight / scale[:, None]).round().clamp(-127, 127) * scale[:, None]
+    asked, bits = plan.quantization, WEIGHT_BITS[plan.scheme]
+    if bits == 4 and asked.block is not None and weight.shape[1] > asked.block:
+        blocks = weight.unflatten(1, (-1, asked.block))
+        # a block's scale is stored with as many digits as bfloat16 has
+        step = (blocks.abs().amax(-1, keepdim=True).clamp_min(1e-9) / 7).to(torch.bfloat16).float()
+        return ((blocks / step).round().clamp(-8, 7) * step).flatten(1)
+    most = 2 ** (bits - 1) - 1
+    step = scales(weight, asked.weights)[:, None] * (127 / most)
+    return (weight / step).round().clamp(-most, most) * step
 
 
 def snapped(x: torch.Tensor, low: torch.Tensor, high: torch.Tensor, symmetric: bool = False) -> torch.Tensor:
@@ -44,7 +56,7 @@ def product(linear: nn.Linear, x: torch.Tensor, name: str, precision: Precision,
     if precision in ("float", "half"):
         return nn.functional.linear(x, linear.weight, linear.bias)
     scale = torch.from_numpy(plan.scales[name]) if name in plan.scales else None
-    weight = snapped_weight(linear.weight, scales(linear.weight, plan.quantization.weights) if scale is None else scale)
+    weight = snapped_weight(linear.weight, plan, scale)
     symmetric = plan.quantization.activations == "symmetric"
     if precision == "static":
         x = snapped(x, *_bounds(plan.inputs[name]), symmetric)

@@ -10,6 +10,7 @@ from pathlib import Path
 from edgekit.spec.manifest import Realised, Signature, Tensor
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.quantize import Calibration, Quantization
+from edgekit.spec.task import CLASSIFY, LANGUAGE, Task
 
 
 @dataclass(frozen=True)
@@ -44,14 +45,15 @@ def signature_name(length: int) -> str:
     return f"len{length}"
 
 
-def signatures(lengths: Sequence[int], classes: int) -> tuple[Signature, ...]:
-    """One a bucket: int32 ``input_ids`` and ``attention_mask`` [1, length] → float32 ``logits`` [1, classes]."""
+def signatures(lengths: Sequence[int], classes: int, task: Task = CLASSIFY) -> tuple[Signature, ...]:
+    """One a bucket: int32 ``input_ids`` and ``attention_mask`` [1, length] → float32 ``logits`` [1, classes], or of a
+    language model [1, length, classes]."""
     return tuple(
         Signature(
             name=signature_name(length),
             length=length,
             inputs=(Tensor("input_ids", (1, length), "int32"), Tensor("attention_mask", (1, length), "int32")),
-            outputs=(Tensor("logits", (1, classes), "float32"),),
+            outputs=(Tensor("logits", (1, length, classes) if task == LANGUAGE else (1, classes), "float32"),),
         )
         for length in lengths
     )

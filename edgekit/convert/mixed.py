@@ -52,11 +52,14 @@ def named(modules: Collection[str], mixed: Mixed) -> dict[str, Precision]:
 
 def unfaithful(inputs: Mapping[str, Histogram], outputs: Mapping[str, Histogram], plan: Plan) -> dict[str, Precision]:
     """The products that go dynamic because their input or output would keep too few dB on the plan's ranges."""
-    bound = plan.quantization.mixed.fidelity
+    bound, symmetric = plan.quantization.mixed.fidelity, plan.quantization.activations == "symmetric"
     return {
         name: "dynamic"
         for name in inputs
-        if min(ranges.fidelity(inputs[name], plan.inputs[name]), ranges.fidelity(outputs[name], plan.outputs[name]))
+        if min(
+            ranges.fidelity(inputs[name], plan.inputs[name], symmetric),
+            ranges.fidelity(outputs[name], plan.outputs[name], symmetric),
+        )
         < bound
     }
 

@@ -4,6 +4,7 @@ The classifier reads one token: the first, or a decoder's last. So the last laye
 attends to all, but their keys and values need not be written out: a head's score of a token x is q·(K·x + k), of which
 q·k is the same for all tokens and leaves softmax unchanged; so (Kᵀ·q)·x does, with the key's projection K applied once,
 to the query. Likewise Σ pᵢ·(V·xᵢ + v) = V·(Σ pᵢ·xᵢ) + v. (The same regrouping as in the decoding of DeepSeek-V2, 2024.)
+A language model is read at every token, so that all of its layers compute them all.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from edgekit.models import checkpoint as checkpoints
 from edgekit.models import folder as folders
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.models.families import Attention
+from edgekit.spec.task import LANGUAGE
 
 try:
     import torch
@@ -59,10 +61,11 @@ class Heads(nn.Module):  # type: ignore[misc]
 
 
 class Classifier(nn.Module):  # type: ignore[misc]
-    """``input_ids`` and ``attention_mask`` int32 [batch, length] → logits float32 [batch, classes].
+    """``input_ids`` and ``attention_mask`` int32 [batch, length] → logits float32 [batch, classes], or of a language
+    model [batch, length, tokens]; those at padding mean nothing.
 
     It computes with the parts of ``model``, transformers' module, as the family's adapter names them. Its last layer
-    writes keys and values out all the same where they were trained on a grid of their own.
+    writes keys and values out all the same where they were trained on a grid of their own, or every token is read.
     """
 
     def __init__(self, loaded: Checkpoint) -> None:
@@ -70,7 +73,8 @@ class Classifier(nn.Module):  # type: ignore[misc]
         self.model, self.family = loaded.module, loaded.family
         self.parameter_count = loaded.parameters
         self.head_size = loaded.family.head_size(loaded.module)
-        self.writes_keys = loaded.grid is not None
+        self.task = loaded.task
+        self.writes_keys = loaded.grid is not None or loaded.task == LANGUAGE
         if self.writes_keys:
             return
         attention = self.family.attention(self.family.layers(self.model)[-1])
@@ -86,6 +90,10 @@ class Classifier(nn.Module):  # type: ignore[misc]
         hidden = self._embedded(input_ids)
         padding = (1.0 - real)[:, None, None, :] * MASKED
         mask = padding + _later(input_ids.shape[1]) if self.family.causal else padding
+        if self.task == LANGUAGE:
+            for layer in self.family.layers(self.model):
+                hidden = self._layer(layer, hidden, hidden, mask, self._attended)
+            return self._logits(hidden)
         *layers, last = self.family.layers(self.model)
         for layer in layers:
             hidden = self._layer(layer, hidden, hidden, mask, self._attended)
@@ -143,6 +151,7 @@ class Classifier(nn.Module):  # type: ignore[misc]
         return states.unflatten(-1, (-1, self.head_size))
 
     def _logits(self, token: torch.Tensor) -> torch.Tensor:
+        """[..., hidden] → [..., classes]."""
         head = self.family.head(self.model)
         for then in (head.norm, head.dense, head.activation, head.classifier):
             token = token if then is None else then(token)
@@ -178,8 +187,8 @@ def load(folder: Path, lengths: Sequence[int]) -> Classifier:
 
 
 def classes(module: Classifier) -> int:
-    """How many logits the module gives."""
-    return int(module.model.config.num_labels)
+    """How many logits the module gives, of a language model for each token."""
+    return int(module.family.head(module.model).classifier.out_features)
 
 
 def parameters(module: Classifier) -> int:

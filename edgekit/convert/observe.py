@@ -35,9 +35,10 @@ def batches(ids: Sequence[Sequence[int]]) -> list[torch.Tensor]:
 
 
 def logits(classifier: Classifier, ids: Sequence[Sequence[int]]) -> np.ndarray:
-    """Logits float32 [texts, classes], the texts in the order of :func:`batches`."""
+    """Logits float32 [texts, classes], the texts in the order of :func:`batches`; of a language model [tokens,
+    classes], their tokens."""
     with torch.inference_mode():
-        rows = [classifier(batch, torch.ones_like(batch)).numpy() for batch in batches(ids)]
+        rows = [classifier(batch, torch.ones_like(batch)).flatten(0, -2).numpy() for batch in batches(ids)]
     found: np.ndarray = np.concatenate(rows)
     return found
 

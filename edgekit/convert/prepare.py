@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from edgekit.convert import faked, mixed, observe, ranges, rounding, smooth
@@ -14,6 +14,7 @@ from edgekit.convert.tokens import tokenize
 from edgekit.errors import BuildError, MissingExtra
 from edgekit.models import grid
 from edgekit.spec.scheme import STATIC, WEIGHT_BITS
+from edgekit.spec.task import LANGUAGE
 
 try:
     import torch
@@ -37,7 +38,7 @@ def prepare(job: Job, classifier: Classifier) -> Prepared:
     asked = job.quantization
     ids = tokenize(job.checkpoint, job.texts, job.lengths[-1]) if job.texts else []
     modules = linears(classifier)
-    kept = mixed.named(modules, asked.mixed)
+    kept = {**_of_language(classifier, modules), **mixed.named(modules, asked.mixed)}
     if job.scheme != STATIC:
         # the others are no less precise than dynamic
         kept = {name: one for name, one in kept.items() if one == "float"}
@@ -50,7 +51,10 @@ def prepare(job: Job, classifier: Classifier) -> Prepared:
     quantized = [name for name in modules if plan.precision(name) != "float"]
     changed = False
     if asked.smooth is not None:
-        smooth.smooth_(classifier, ids, asked.smooth, quantized)
+        # an output that is the word embedding again would change what words mean
+        tables = {id(one.weight) for one in classifier.modules() if isinstance(one, torch.nn.Embedding)}
+        free = [name for name in quantized if id(modules[name].weight) not in tables]
+        smooth.smooth_(classifier, ids, asked.smooth, free)
         changed = True
     if asked.rounding != "nearest" and WEIGHT_BITS[job.scheme] == 8:
         plan = _rounded_(job, classifier, ids, plan, quantized)
@@ -61,6 +65,15 @@ def prepare(job: Job, classifier: Classifier) -> Prepared:
         _correct_biases_(classifier, ids, plan, quantized)
         changed = True
     return Prepared(plan, changed)
+
+
+def _of_language(classifier: Classifier, modules: Mapping[str, torch.nn.Linear]) -> dict[str, Precision]:
+    """A language model's output has no one scale that all next tokens could be told by: its logits lie close together,
+    far from zero."""
+    if classifier.task != LANGUAGE:
+        return {}
+    output = classifier.family.head(classifier.model).classifier
+    return {name: "dynamic" for name, one in modules.items() if one is output}
 
 
 def _trained(job: Job, classifier: Classifier, plan: Plan, trained: grid.Grid) -> Plan:
@@ -90,13 +103,12 @@ def _trained(job: Job, classifier: Classifier, plan: Plan, trained: grid.Grid) -
 
 def _calibrated(job: Job, classifier: Classifier, ids: Sequence[Sequence[int]], plan: Plan) -> Plan:
     entering, leaving = observe.histograms(classifier, ids, job.report)
+    symmetric = job.quantization.activations == "symmetric"
+    reach = {name: ranges.find(one, job.calibration, symmetric) for name, one in entering.items()}
     plan = replace(
         plan,
-        inputs=_shared(
-            {name: ranges.find(one, job.calibration) for name, one in entering.items()},
-            smooth.readers(classifier, ids),
-        ),
-        outputs={name: ranges.find(one, job.calibration) for name, one in leaving.items()},
+        inputs=_shared(reach, smooth.readers(classifier, ids)),
+        outputs={name: ranges.find(one, job.calibration, symmetric) for name, one in leaving.items()},
     )
     fixed = set(plan.precisions)
     plan = replace(plan, precisions={**mixed.unfaithful(entering, leaving, plan), **plan.precisions})

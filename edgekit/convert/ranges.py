@@ -22,6 +22,8 @@ from edgekit.convert.histogram import BINS, Histogram
 from edgekit.spec.quantize import Calibration
 
 LEVELS = 255
+#: The greatest integer of a grid whose zero point is 0.
+SYMMETRIC = 127
 #: Quantization levels of one side of zero, for the entropy calibrator.
 ONE_SIDE = 128
 #: How many thresholds the entropy calibrator tries.
@@ -45,14 +47,14 @@ def percentile(histogram: Histogram, percent: float) -> Range:
     return _within(histogram, float(low), float(high))
 
 
-def mse(histogram: Histogram) -> Range:
+def mse(histogram: Histogram, symmetric: bool = False) -> Range:
     """The range of least squared error: both ends shrunk together first, then each on its own."""
     used = np.flatnonzero(histogram.counts)
     centres, counts = histogram.centres[used], histogram.counts[used]
     least, greatest = minmax(histogram)
 
     def error(low: float, high: float) -> float:
-        return _squared_error(centres, counts, low, high)
+        return _squared_error(centres, counts, low, high, symmetric)
 
     shares = np.geomspace(1.0, 0.01, 120)
     both = min(shares, key=lambda share: error(least * share, greatest * share))
@@ -101,12 +103,12 @@ def linear(histogram: Histogram, quantile: float) -> Range:
     return min(low, 0.0), max(_predicted(growth, highs, quantile), 0.0)
 
 
-def find(histogram: Histogram, calibration: Calibration) -> Range:
-    """The range by the recipe's method."""
+def find(histogram: Histogram, calibration: Calibration, symmetric: bool = False) -> Range:
+    """The range by the recipe's method; ``symmetric``: of a grid whose zero point is 0."""
     methods: dict[str, Callable[[], Range]] = {
         "minmax": lambda: minmax(histogram),
         "percentile": lambda: percentile(histogram, calibration.percentile),
-        "mse": lambda: mse(histogram),
+        "mse": lambda: mse(histogram, symmetric),
         "entropy": lambda: entropy(histogram),
         "sigma": lambda: sigma(histogram, calibration.sigmas),
         "linear": lambda: linear(histogram, calibration.quantile),
@@ -114,9 +116,10 @@ def find(histogram: Histogram, calibration: Calibration) -> Range:
     return methods[calibration.ranges]()
 
 
-def fidelity(histogram: Histogram, found: Range) -> float:
-    """Signal to quantization noise in dB, were the tensor held in int8 over this range; infinite if nothing is lost."""
-    noise = _squared_error(histogram.centres, histogram.counts, *found)
+def fidelity(histogram: Histogram, found: Range, symmetric: bool = False) -> float:
+    """Signal to quantization noise in dB, were the tensor held in int8 over this range (``symmetric``: with zero point
+    0); infinite if nothing is lost."""
+    noise = _squared_error(histogram.centres, histogram.counts, *found, symmetric)
     signal = float(histogram.counts @ np.square(histogram.centres))
     return 10.0 * math.log10(signal / noise) if noise > 0.0 and signal > 0.0 else math.inf
 
@@ -126,10 +129,14 @@ def _within(histogram: Histogram, low: float, high: float) -> Range:
     return min(max(low, least), 0.0), max(min(high, greatest), 0.0)
 
 
-def _squared_error(centres: np.ndarray, counts: np.ndarray, low: float, high: float) -> float:
-    step = (high - low) / LEVELS
+def _squared_error(centres: np.ndarray, counts: np.ndarray, low: float, high: float, symmetric: bool = False) -> float:
+    # with zero point 0 it reaches as far on the other side, whether there are values or not
+    step = max(-low, high) / SYMMETRIC if symmetric else (high - low) / LEVELS
     if step <= 0.0:
         return float(counts @ np.square(centres))
+    if symmetric:
+        near = np.clip(np.round(centres / step), -SYMMETRIC - 1, SYMMETRIC) * step
+        return float(counts @ np.square(near - centres))
     near = np.clip(np.round((centres - low) / step), 0, LEVELS) * step + low
     return float(counts @ np.square(near - centres))
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from edgekit.convert import graph, lean, module, prepare, quantize, realised
 from edgekit.convert.job import Converted, Job, signature_name, signatures, write_whole
-from edgekit.convert.tokens import Inputs
+from edgekit.convert.tokens import Inputs, rows
 from edgekit.errors import BuildError, MissingExtra
 from edgekit.spec.progress import Report, quiet
 
@@ -47,7 +47,7 @@ def write(job: Job) -> Converted:
         write_whole(job.out, lambda file: _write_quantized(job, classifier, file))
     return Converted(
         file=job.out,
-        signatures=signatures(job.lengths, module.classes(classifier)),
+        signatures=signatures(job.lengths, module.classes(classifier), classifier.task),
         realised=realised.tflite(job.out, job.scheme),
         parameters=module.parameters(classifier),
     )
@@ -72,13 +72,18 @@ def export(classifier: module.Classifier, lengths: Sequence[int], out: Path, rep
 
 
 def run(file: Path, inputs: Sequence[Inputs]) -> np.ndarray:
-    """Logits float32 [texts, classes] of padded texts, each by the signature of its length, on one thread."""
+    """Logits float32 [texts, classes] of padded texts, each by the signature of its length, on one thread; of a
+    language model [tokens, classes], of all real tokens."""
+    logits: np.ndarray = np.concatenate(list(each(file, inputs)))
+    return logits
+
+
+def each(file: Path, inputs: Sequence[Inputs]) -> Iterator[np.ndarray]:
+    """The same, text by text."""
     interpreter = Interpreter(model_path=str(file), num_threads=1)
     runners = {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
-    logits: np.ndarray = np.concatenate(
-        [runners[signature_name(one["input_ids"].shape[1])](**one)["logits"] for one in inputs]
-    )
-    return logits
+    for one in inputs:
+        yield rows(runners[signature_name(one["input_ids"].shape[1])](**one)["logits"], one)
 
 
 def _converted(named: _Named, lengths: Sequence[int]) -> bytes:

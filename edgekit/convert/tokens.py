@@ -30,6 +30,12 @@ def padded(ids: Sequence[int], length: int) -> Inputs:
     return {"input_ids": input_ids, "attention_mask": attention_mask}
 
 
+def rows(logits: np.ndarray, one: Inputs) -> np.ndarray:
+    """The logits of one text that mean something, [rows, classes]: its own, [1, classes], or of a language model, [1,
+    length, classes], those at its real tokens."""
+    return logits if logits.ndim == 2 else logits[0, one["attention_mask"][0, : logits.shape[1]] == 1]
+
+
 def spread(texts: Sequence[Sequence[int]], lengths: Sequence[int], least: int) -> dict[int, list[Inputs]]:
     """Every tokenized text in its own bucket, and at least ``least`` (or all there are) in each.
 

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgekit.convert import module, realised
 from edgekit.convert.job import Converted, Job, signatures, write_whole
-from edgekit.convert.tokens import Inputs
+from edgekit.convert.tokens import Inputs, rows
 from edgekit.errors import BuildError, MissingExtra
 from edgekit.spec.manifest import Realised
 
@@ -57,17 +57,25 @@ def write(job: Job) -> Converted:
         content = scripted._save_to_buffer_for_lite_interpreter()
         found = _realised(scripted, job.scheme)
     write_whole(job.out, lambda file: file.write_bytes(content))
-    return Converted(job.out, signatures(job.lengths, classes), found, count)
+    return Converted(job.out, signatures(job.lengths, classes, classifier.task), found, count)
 
 
 def run(file: Path, inputs: Sequence[Inputs]) -> np.ndarray:
-    """Logits float32 [texts, classes] of padded texts, by the lite interpreter."""
-    torch.backends.quantized.engine = ENGINE
-    with module.hushed(), torch.inference_mode():
-        loaded = _load_for_lite_interpreter(str(file))
-        rows = [loaded(*(torch.from_numpy(one[name]) for name in ("input_ids", "attention_mask"))) for one in inputs]
-    logits: np.ndarray = np.concatenate([one.numpy() for one in rows])
+    """Logits float32 [texts, classes] of padded texts, by the lite interpreter; of a language model [tokens, classes],
+    of all real tokens."""
+    logits: np.ndarray = np.concatenate(list(each(file, inputs)))
     return logits
+
+
+def each(file: Path, inputs: Sequence[Inputs]) -> Iterator[np.ndarray]:
+    """The same, text by text."""
+    torch.backends.quantized.engine = ENGINE
+    with module.hushed():
+        loaded = _load_for_lite_interpreter(str(file))
+    for one in inputs:
+        with module.hushed(), torch.inference_mode():
+            found = loaded(*(torch.from_numpy(one[name]) for name in ("input_ids", "attention_mask")))
+        yield rows(found.numpy(), one)
 
 
 def _quantized(classifier: module.Classifier) -> nn.Module:

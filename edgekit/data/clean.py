@@ -7,6 +7,8 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 
 Labelled = tuple[str, str]
+#: The label of a text that has none: a language model's texts all have this one.
+NO_LABEL = ""
 
 
 def clean(text: str, lowercase: bool = False) -> str:

@@ -32,7 +32,7 @@ def read(spec: DataSpec, base: Path) -> tuple[list[Labelled], dict[str, str]]:
     return list(labelled(_named(data, spec), spec.text, spec.label)), _provenance(data, spec)
 
 
-def unlabeled(spec: Unlabeled, base: Path) -> tuple[Iterator[str], dict[str, str]]:
+def unlabeled(spec: Unlabeled | DataSpec, base: Path) -> tuple[Iterator[str], dict[str, str]]:
     """Texts of ``spec.name`` (and ``config``, ``split``), one a row, and where they come from. Raises DataError."""
     data = _load(spec, base)
     return texts_of(_rows(data, spec), spec.text), _provenance(data, spec)

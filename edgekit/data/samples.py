@@ -1,8 +1,9 @@
-"""Samples: labelled texts split into train, validation and test, as a folder that any later stage reads.
+"""Samples: texts split into train, validation and test, as a folder that any later stage reads.
 
 ``train.jsonl``, ``validation.jsonl`` and ``test.jsonl`` hold ``{"text", "label"}`` (the label's index),
-``samples.json`` the labels, the counts, the digest of all of it, and where it comes from. Texts without labels, where
-the recipe has such, are in ``unlabeled.jsonl``: one JSON string a line.
+``samples.json`` the labels, the counts, the digest of all of it, and where it comes from. A language model's samples
+have no labels, and the index 0. Texts without labels beside labelled ones are in ``unlabeled.jsonl``: one JSON string a
+line.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from edgekit.data import debian, files, hub, unlabeled
-from edgekit.data.clean import Labelled, clean, distinct
+from edgekit.data.clean import NO_LABEL, Labelled, clean, distinct
 from edgekit.data.split import split
 from edgekit.errors import DataError, SpecError, nearest
 from edgekit.spec import codec
 from edgekit.spec.data import DataSpec
 from edgekit.spec.progress import Report, quiet
+from edgekit.spec.task import CLASSIFY, LANGUAGE, Task
 
 SCHEMA = 1
 PARTS = ("train", "validation", "test")
@@ -48,7 +50,8 @@ class Index:
 
 @dataclass(frozen=True)
 class Samples:
-    """All samples of a build, in memory, and the folder they stand in. ``unlabeled`` texts are none of the others."""
+    """All samples of a build, in memory, and the folder they stand in. ``unlabeled`` texts are none of the others.
+    ``labels`` are empty where a language model learns from the texts alone."""
 
     folder: Path
     labels: tuple[str, ...]
@@ -59,25 +62,33 @@ class Samples:
     provenance: dict[str, str] = field(default_factory=dict)
     unlabeled: list[str] = field(default_factory=list)
 
+    @property
+    def task(self) -> Task:
+        """What they teach."""
+        return CLASSIFY if self.labels else LANGUAGE
 
-def prepare(spec: DataSpec, base: Path, out: Path, seed: int, report: Report = quiet) -> Samples:
+
+def prepare(
+    spec: DataSpec, base: Path, out: Path, seed: int, report: Report = quiet, *, task: Task = CLASSIFY
+) -> Samples:
     """Read the source, clean, split and write the folder ``out`` (replaced whole, or not at all).
 
     Args:
         base: the folder that relative paths of ``spec`` start from.
         seed: decides the split; equal texts and seed give equal samples on every machine, in any input order.
+        task: ``language`` asks for no labels.
 
     Raises DataError where the source cannot be read or cannot be split as asked.
     """
     report(f"reading {spec.source}", 0.0)
-    rows, provenance = _source(spec, base)
+    rows, provenance = _source(spec, base) if task == CLASSIFY else _texts(spec, base)
     report(f"cleaning {len(rows)} texts", 0.4)
     cleaned = [(clean(text, spec.lowercase), clean(label)) for text, label in rows]
-    kept = distinct((text, label) for text, label in cleaned if text and label)
-    labels = _labels(spec, kept)
-    known = set(labels)
+    kept = distinct((text, label) for text, label in cleaned if text and (label or task == LANGUAGE))
+    labels = _labels(spec, kept) if task == CLASSIFY else ()
+    known = set(labels or (NO_LABEL,))
     parts = split([row for row in kept if row[1] in known], spec, seed)
-    numbers = {label: number for number, label in enumerate(labels)}
+    numbers = {label: number for number, label in enumerate(labels or (NO_LABEL,))}
     train, validation, test = ([Sample(text, numbers[label]) for text, label in part] for part in parts)
     more: list[str] = []
     if spec.unlabeled is not None:
@@ -117,6 +128,11 @@ def _source(spec: DataSpec, base: Path) -> tuple[list[Labelled], dict[str, str]]
     readers = {"jsonl": files.read_jsonl, "csv": files.read_csv}
     rows = [row for name in spec.files for row in readers[spec.source](base / name, spec.text, spec.label)]
     return rows, {"source": spec.source, "files": ", ".join(spec.files)}
+
+
+def _texts(spec: DataSpec, base: Path) -> tuple[list[Labelled], dict[str, str]]:
+    found, provenance = unlabeled.source(spec, base, ())
+    return [(text, NO_LABEL) for text in found], provenance
 
 
 def _labels(spec: DataSpec, rows: Sequence[Labelled]) -> tuple[str, ...]:

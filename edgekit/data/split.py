@@ -6,7 +6,7 @@ import hashlib
 from collections import defaultdict
 from collections.abc import Sequence
 
-from edgekit.data.clean import Labelled
+from edgekit.data.clean import NO_LABEL, Labelled
 from edgekit.errors import DataError
 from edgekit.spec.data import DataSpec
 from edgekit.spec.quantize import Calibration
@@ -16,6 +16,7 @@ Splits = tuple[list[Labelled], list[Labelled], list[Labelled]]
 
 def split(rows: Sequence[Labelled], spec: DataSpec, seed: int) -> Splits:
     """Distinct rows → (train, validation, test), each class in its share of all, each part in an order of its own.
+    Texts of no label are one class.
 
     Within a class the texts stand in the order of their hash; a text's place there, as a fraction, decides which part
     takes it: the lowest go to ``test``, the next to ``validation``. Any prefix of a part is a fair draw of it.
@@ -47,7 +48,7 @@ def _check(rows: Sequence[Labelled], spec: DataSpec) -> None:
     counts: defaultdict[str, int] = defaultdict(int)
     for _, label in rows:
         counts[label] += 1
-    if len(counts) < 2:
+    if len(counts) < 2 and NO_LABEL not in counts:
         raise DataError(
             "to classify takes two classes or more", given=", ".join(counts) or "none", where="$.data.label"
         )

@@ -28,7 +28,8 @@ def read(
 
     Raises DataError where the source cannot be read or nothing is left of it.
     """
-    found, provenance = _source(spec, base, data)
+    classes = data.labels or debian.SECTIONS if data.source == spec.source else ()
+    found, provenance = source(spec, base, classes)
     cleaned = (clean(one, data.lowercase) for one in found)
     taken = {one.casefold() for one in samples}
     drawn = draw((one for one in cleaned if one and one.casefold() not in taken), spec.limit, seed)
@@ -48,10 +49,12 @@ def draw(texts: Iterable[str], limit: int, seed: int) -> list[str]:
     return [text for _, text in nsmallest(limit, kept.items())]
 
 
-def _source(spec: Unlabeled, base: Path, data: DataSpec) -> tuple[Iterator[str], dict[str, str]]:
+def source(spec: Unlabeled | DataSpec, base: Path, classes: Collection[str]) -> tuple[Iterator[str], dict[str, str]]:
+    """The texts of a source as they stand there, and where they come from; of Debian's sections not those that are
+    ``classes``."""
     if spec.source == "debian-sections":
-        classes = data.labels or debian.SECTIONS if data.source == spec.source else ()
-        return debian.others(classes), {"source": "apt-cache dumpavail, other sections"}
+        told = ", other sections" if classes else ""
+        return debian.others(classes), {"source": f"apt-cache dumpavail{told}"}
     if spec.source == "hf":
         return hub.unlabeled(spec, base)
     rows = chain.from_iterable(READERS[spec.source](base / name) for name in spec.files)

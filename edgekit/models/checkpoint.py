@@ -22,6 +22,7 @@ from edgekit.models.families import Family
 from edgekit.models.grid import Grid
 from edgekit.models.structure import FILE, Layer, Structure
 from edgekit.spec import codec
+from edgekit.spec.task import CLASSIFY, LANGUAGE, Task
 
 try:
     import torch
@@ -36,13 +37,19 @@ except ImportError as error:
 WEIGHTS = "model.safetensors"
 CONFIG = "config.json"
 TOKENIZER = "tokenizer.json"
+#: What transformers builds of a config, by what the model is for.
+MODELS: dict[Task, Any] = {
+    CLASSIFY: transformers.AutoModelForSequenceClassification,
+    LANGUAGE: transformers.AutoModelForCausalLM,
+}
 
 
 @dataclass
 class Checkpoint:
     """A loaded folder. ``module`` maps ``input_ids`` and ``attention_mask`` [batch, length] to logits [batch, classes],
-    in float32 and evaluation mode; ``tokenizer`` is the text of tokenizer.json. ``grid`` is what quantization-aware
-    training left; it is not saved once the weights it belongs to have changed."""
+    or of a language model, whose ``labels`` are empty, [batch, length, vocabulary]; in float32 and evaluation mode.
+    ``tokenizer`` is the text of tokenizer.json. ``grid`` is what quantization-aware training left; it is not saved once
+    the weights it belongs to have changed."""
 
     module: Any
     family: Family
@@ -50,6 +57,7 @@ class Checkpoint:
     teacher_layers: tuple[int, ...]
     tokenizer: str
     grid: Grid | None = None
+    task: Task = CLASSIFY
 
     @property
     def structure(self) -> Structure:
@@ -74,6 +82,7 @@ class Checkpoint:
             hashing=found.hashing,
             codebooks=found.codebooks,
             pooled=_pooled(self.module, self.family),
+            task=self.task,
         )
 
     @property
@@ -81,14 +90,16 @@ class Checkpoint:
         return sum(one.numel() for one in self.module.parameters())
 
 
-def load(folder: Path, labels: Sequence[str] = ()) -> Checkpoint:
+def load(folder: Path, labels: Sequence[str] = (), task: Task | None = None) -> Checkpoint:
     """Load a checkpoint folder, or a plain Hugging Face folder.
 
     Args:
         labels: the classes it must have. A plain folder that was not trained for them gets a new classifier, from the
             global random state. Without, a plain folder keeps the classes of its config.
+        task: what it must be for. A plain folder does not say, and is a classifier where this does not either.
 
-    Raises BuildError where files are missing or damaged, the family is unknown, or the classes differ.
+    Raises BuildError where files are missing or damaged, the family is unknown or has no language models, or task or
+    classes differ.
     """
     for name in (CONFIG, WEIGHTS, TOKENIZER):
         if not (folder / name).is_file():
@@ -98,8 +109,8 @@ def load(folder: Path, labels: Sequence[str] = ()) -> Checkpoint:
     try:
         tokenizer = (folder / TOKENIZER).read_text("utf-8")
         if (folder / FILE).is_file():
-            return _on_grid(_load_structured(folder, tokenizer, tuple(labels)), folder)
-        return _load_plain(folder, tokenizer, tuple(labels))
+            return _on_grid(_load_structured(folder, tokenizer, tuple(labels), task), folder)
+        return _load_plain(folder, tokenizer, tuple(labels), task or CLASSIFY)
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BuildError(f"the checkpoint cannot be loaded: {reason}", where=str(folder)) from error
@@ -167,8 +178,16 @@ def resize(linear: nn.Linear, rows: int | None = None, columns: int | None = Non
     linear.out_features, linear.in_features = rows, columns
 
 
-def _load_structured(folder: Path, tokenizer: str, labels: tuple[str, ...]) -> Checkpoint:
+def _load_structured(folder: Path, tokenizer: str, labels: tuple[str, ...], task: Task | None) -> Checkpoint:
     structure = read_structure(folder)
+    if task not in (None, structure.task):
+        raise BuildError(
+            "the checkpoint is for another task",
+            where=str(folder),
+            given=structure.task,
+            allowed=task,
+            remedy="start from the plain model it was made of, or change the recipe's task",
+        )
     if labels and labels != structure.labels:
         raise BuildError(
             "the checkpoint was trained for other labels", where=str(folder), given=labels, allowed=structure.labels
@@ -178,7 +197,7 @@ def _load_structured(folder: Path, tokenizer: str, labels: tuple[str, ...]) -> C
     heads = _sizes(config).num_attention_heads
     # transformers wants heads that divide the hidden width; how many there are, and of which size, ``shape`` says
     config.num_attention_heads = 1
-    module = transformers.AutoModelForSequenceClassification.from_config(config, dtype=torch.float32)
+    module = MODELS[structure.task].from_config(config, dtype=torch.float32)
     module.config.num_attention_heads = heads
     family.prepare(module)
     shape(family, module, structure.layers, structure.head_size)
@@ -188,7 +207,7 @@ def _load_structured(folder: Path, tokenizer: str, labels: tuple[str, ...]) -> C
         resize(head.classifier, columns=structure.pooled)
     parts.rebuild(module, family, structure)
     _fill(module, family.restored(load_file(folder / WEIGHTS)))
-    return Checkpoint(module.eval(), family, structure.labels, structure.teacher_layers, tokenizer)
+    return Checkpoint(module.eval(), family, structure.labels, structure.teacher_layers, tokenizer, task=structure.task)
 
 
 def _pooled(module: Any, family: Family) -> int | None:
@@ -225,10 +244,12 @@ def _fill(module: Any, state: Mapping[str, torch.Tensor]) -> None:
         raise RuntimeError(f"the weight {min(missing)} is missing")
 
 
-def _load_plain(folder: Path, tokenizer: str, labels: tuple[str, ...]) -> Checkpoint:
+def _load_plain(folder: Path, tokenizer: str, labels: tuple[str, ...], task: Task) -> Checkpoint:
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
     family = families.of(config.model_type)
-    own = tuple(str(config.id2label[number]) for number in sorted(config.id2label))
+    if task == LANGUAGE:
+        _check_causal(family)
+    own = () if task == LANGUAGE else tuple(str(config.id2label[number]) for number in sorted(config.id2label))
     if labels and labels != own:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: number for number, label in enumerate(labels)}
@@ -238,7 +259,7 @@ def _load_plain(folder: Path, tokenizer: str, labels: tuple[str, ...]) -> Checkp
     progress = transformers.utils.logging.is_progress_bar_enabled()
     transformers.utils.logging.disable_progress_bar()
     try:
-        module = transformers.AutoModelForSequenceClassification.from_pretrained(
+        module = MODELS[task].from_pretrained(
             folder,
             config=config,
             local_files_only=True,
@@ -255,7 +276,18 @@ def _load_plain(folder: Path, tokenizer: str, labels: tuple[str, ...]) -> Checkp
         one.data = one.data.clone()
     family.prepare(module)
     teacher_layers = tuple(range(len(family.layers(module))))
-    return Checkpoint(module.eval(), family, labels or own, teacher_layers, tokenizer)
+    return Checkpoint(module.eval(), family, labels or own, teacher_layers, tokenizer, task=task)
+
+
+def _check_causal(family: Family) -> None:
+    if not family.causal:
+        raise BuildError(
+            "a model of this family sees the next token, and cannot learn to tell it",
+            where="$.task",
+            given=family.name,
+            allowed=sorted(name for name, one in families.FAMILIES.items() if one.causal),
+            remedy="take a decoder, or task: classify",
+        )
 
 
 def _sizes(config: Any) -> Any:
@@ -275,8 +307,9 @@ def _config_text(checkpoint: Checkpoint, structure: Structure) -> str:
     for key in ("_name_or_path", "transformers_version"):
         values.pop(key, None)
     values["architectures"] = [type(checkpoint.module).__name__]
-    values["id2label"] = {str(number): label for number, label in enumerate(checkpoint.labels)}
-    values["label2id"] = {label: number for number, label in enumerate(checkpoint.labels)}
+    if checkpoint.task == CLASSIFY:
+        values["id2label"] = {str(number): label for number, label in enumerate(checkpoint.labels)}
+        values["label2id"] = {label: number for number, label in enumerate(checkpoint.labels)}
     return json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n"
 
 

@@ -6,6 +6,7 @@ layer that computes with another one's weights *is* that layer: the stack holds 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,12 +30,30 @@ class _StandIn(nn.Module):  # type: ignore[misc]
 
     def register_parameter(self, name: str, param: nn.Parameter | None) -> None:
         if name == "weight":
-            raise BuildError(
-                "this step changes single rows or columns of a matrix that is factored or hashed",
-                given=type(self).__name__,
-                remedy="write the steps factor and hash after those that cut",
-            )
+            check_plain(self)
         super().register_parameter(name, param)
+
+
+def check_plain(part: Any) -> None:
+    """Raise BuildError where ``part`` is factored or hashed: it has no weights of its own to cut or to zero."""
+    if isinstance(part, _StandIn):
+        raise BuildError(
+            "this step changes single weights, rows or columns of a matrix that is factored or hashed",
+            given=type(part).__name__,
+            remedy="write the steps factor and hash after those that cut",
+        )
+
+
+def check_whole(layers: Iterable[Any], where: str, given: str, allowed: str) -> None:
+    """Raise BuildError where a projection of ``layers`` is factored: the mean of factors is no factor of the mean."""
+    if any(isinstance(one, FactoredLinear) for layer in layers for one in layer.modules()):
+        raise BuildError(
+            "the mean of factors is no factor of the mean",
+            where=where,
+            given=given,
+            allowed=allowed,
+            remedy=f"write the step factor after this one, or start: {allowed}",
+        )
 
 
 class FactoredLinear(_StandIn):
@@ -113,6 +132,9 @@ class FactoredEmbedding(_StandIn):
 class HashedEmbedding(_StandIn):
     """The hashing trick (Weinberger et al. 2009; Svenstrup et al. 2017): a token's vector is the sum of the rows of
     ``table`` that its hashes name, and tokens share rows.
+
+    Weinberger's random signs are left out: they keep sums of strangers unbiased, but this table is fitted, and shared
+    rows can hold what all tokens have in common.
 
     ``rows`` int32 [tokens, hashes] are those places. They are kept with the weights, so that whoever reads the
     checkpoint needs no hash function, and a runtime needs only lookups.

@@ -6,6 +6,7 @@ import re
 from dataclasses import dataclass
 
 from edgekit.errors import SpecError
+from edgekit.spec.task import CLASSIFY, LANGUAGE, Task
 
 SCHEMA = 1
 FILE = "edgekit.json"
@@ -58,7 +59,7 @@ class Structure:
     """``edgekit.json`` beside the weights. ``head_size`` in elements, ``vocabulary`` in tokens; the ``hidden`` width
     need not be heads × head size. ``teacher_layers`` says for each layer which one of the original model it was copied
     from, or stands in for. ``pooled`` is the width between the classifier's two projections, where it is not the hidden
-    width."""
+    width. ``task`` is what the model answers: the class of a text, or each next token (it then has no labels)."""
 
     family: str
     labels: tuple[str, ...]
@@ -71,6 +72,7 @@ class Structure:
     hashing: Hashing | None = None
     codebooks: tuple[Codebook, ...] = ()
     pooled: int | None = None
+    task: Task = CLASSIFY
     schema: int = SCHEMA
 
     def __post_init__(self) -> None:
@@ -85,12 +87,14 @@ class Structure:
         """Multiply-accumulates of the exported layers for one text of ``length`` tokens, and of a factored embedding.
 
         The classifier reads one token, so the last layer computes one, and applies the projections of keys and values
-        once for each head (:mod:`edgekit.convert.module`). The classifier itself, and ALBERT's own embedding
-        projection, are not counted.
+        once for each head (:mod:`edgekit.convert.module`); a language model computes every token, and tells the next
+        one of each. The classifier itself, and ALBERT's own embedding projection, are not counted.
         """
-        total = sum(length * one.rank * self.hidden for one in self.factors if one.name.endswith(_EMBEDDINGS))
+        language = self.task == LANGUAGE
+        total = length * self.hidden * self.vocabulary if language else 0
+        total += sum(length * one.rank * self.hidden for one in self.factors if one.name.endswith(_EMBEDDINGS))
         for number, layer in enumerate(self.layers):
-            last, width = number == len(self.layers) - 1, layer.heads * self.head_size
+            last, width = number == len(self.layers) - 1 and not language, layer.heads * self.head_size
             product = 4 * self.hidden * width + 2 * self.hidden * layer.ffn
             for factor in self._factors(number if layer.weights is None else layer.weights):
                 if not (last and _STATES.search(factor.name)):

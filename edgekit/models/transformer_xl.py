@@ -65,7 +65,7 @@ class TransformerXLConfig(PretrainedConfig):  # type: ignore[misc]
         pad_token_id: int | None = 0,
         **more: Any,
     ) -> None:
-        super().__init__(pad_token_id=pad_token_id, **more)
+        super().__init__(pad_token_id=pad_token_id, **{"tie_word_embeddings": True, **more})
         self.vocab_size, self.hidden_size = vocab_size, hidden_size
         self.num_hidden_layers, self.num_attention_heads = num_hidden_layers, num_attention_heads
         self.intermediate_size, self.hidden_act = intermediate_size, hidden_act
@@ -192,9 +192,12 @@ class TransformerXLForSequenceClassification(TransformerXLPreTrained):
 class TransformerXLForCausalLM(TransformerXLPreTrained):
     """The next token; the output is tied to the word embedding."""
 
+    _tied_weights_keys = {"lm_head.weight": "transformer.word_embeddings.weight"}  # noqa: RUF012, transformers' own
+
     def __init__(self, config: TransformerXLConfig) -> None:
         super().__init__(config)
         self.transformer = TransformerXLModel(config)
+        self.lm_head = nn.Linear(config.hidden_size, config.vocab_size, bias=False)
         self.post_init()
 
     def forward(
@@ -206,8 +209,7 @@ class TransformerXLForCausalLM(TransformerXLPreTrained):
     ) -> TransformerXLOutput:
         """``logits`` [batch, length, vocabulary]."""
         read = self.transformer(input_ids, attention_mask, mems, **asked)
-        logits = functional.linear(read.last_hidden_state, self.transformer.word_embeddings.weight)
-        return TransformerXLOutput(**{**read, "logits": logits})
+        return TransformerXLOutput(**{**read, "logits": self.lm_head(read.last_hidden_state)})
 
 
 @torch.inference_mode()  # type: ignore[untyped-decorator]

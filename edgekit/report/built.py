@@ -47,7 +47,7 @@ def _steps(steps: Sequence[StepReport]) -> Table:
         (
             f"{number} {one.kind}",
             f"{one.parameters / 1e6:.2f} M",
-            f"{one.validation_accuracy:.2f}",
+            f"{one.validation_accuracy:.2f}" if one.perplexity is None else f"perplexity {one.perplexity:.2f}",
             str(one.epochs) if one.epochs else NONE,
             f"{one.losses[-1]:.4f}" if one.losses else NONE,
             f"{one.seconds:.0f}",
@@ -61,6 +61,8 @@ def _steps(steps: Sequence[StepReport]) -> Table:
 
 def _curve(number: int, step: StepReport) -> str:
     title = f"Training loss of step {number}, {step.kind}"
-    told = ", ".join(f"{one:.1f}" for one in step.accuracies)
-    caption = f"Mean training loss over its {step.epochs} epochs. Validation after each, in per cent: {told or NONE}."
+    language = step.perplexity is not None
+    told = ", ".join(f"{100 / one:.2f}" if language else f"{one:.1f}" for one in step.accuracies)
+    what = "Validation perplexity after each" if language else "Validation after each, in per cent"
+    caption = f"Mean training loss over its {step.epochs} epochs. {what}: {told or NONE}."
     return page.section(title, page.figure(plots.curve(f"loss-{number}", title, step.curve, step.epochs), caption))

@@ -70,6 +70,9 @@ def _headline(result: Result, said: tables.Content) -> str:
 def _accuracy(solution: Solution, delta: float | None) -> tuple[str, str, str]:
     if delta is None:
         return (tables.NONE, "accuracy not measured", "")
+    if solution.perplexity is not None:
+        aside = f"{tables.percent(solution.accuracy, 2)} of next tokens, {tables.points(delta)}"
+        return (f"{solution.perplexity:.2f}", f"perplexity, on {solution.accuracy_samples:,} held-out texts", aside)
     value, _, unit = tables.points(delta).partition(" ")
     texts = f"{unit} of accuracy, on {solution.accuracy_samples:,} held-out texts"
     return (value, texts, tables.percent(solution.accuracy, 2))

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -22,11 +23,12 @@ KNEE = (
 
 @dataclass(frozen=True)
 class Content:
-    """All that is said of a search, before it is laid out."""
+    """All that is said of a search, before it is laid out. ``trials`` are the figures, ``drawn`` the values."""
 
     title: str
     place: str
     trials: Table
+    drawn: Table
     points: tuple[Point, ...]
     facts: tuple[tuple[str, str], ...]
 
@@ -49,6 +51,7 @@ def content(
         title=f"Search of {name}",
         place=place,
         trials=_table(trials, front, knee),
+        drawn=_drawn(trials, front),
         points=tuple(
             Point(
                 f"trial {one.number}",
@@ -77,7 +80,9 @@ def gates(gates: Gates) -> str:
 
 def write_markdown(said: Content, file: Path) -> Path:
     """Write it to ``file``, whole or not at all."""
-    parts = [f"# {said.title} on {said.place}", markdown.listed(said.facts), "## Trials", markdown.table(said.trials)]
+    parts = [f"# {said.title} on {said.place}", markdown.listed(said.facts)]
+    for one in (said.trials, said.drawn):
+        parts += [f"## {one.title}", markdown.table(one)]
     return write_text(file, "\n\n".join(parts) + "\n")
 
 
@@ -97,7 +102,8 @@ def write_html(said: Content, file: Path) -> Path:
                 "Pareto front; the dark disc is its knee.",
             ),
         )
-    body = [head, drawn, page.section("Trials", page.table(said.trials)), page.section("How", page.pairs(said.facts))]
+    figures = [page.section(one.title, page.table(one)) for one in (said.trials, said.drawn)]
+    body = [head, drawn, *figures, page.section("How", page.pairs(said.facts))]
     return write_text(file, page.document(said.title, body))
 
 
@@ -115,13 +121,44 @@ def _table(trials: Sequence[Trial], front: Sequence[int], knee: int | None) -> T
                 _figure(it.drop if it else None, "{:.2f}"),
                 _figure(it.latency_ms if it else None, "{:.3f} ms"),
                 _figure(it.size / 1e6 if it else None, "{:.2f} MB"),
-                ", ".join(f"{path} = {value}" for path, value in one.settings.items()),
-                one.reason or ", ".join(f"{gate} missed" for gate in one.missed or {}) or "meets the gates",
             )
         )
-    strong = tuple(place for place, one in enumerate(trials) if one.number in front)
-    columns = ("trial", "state", "file", "accuracy", "drop", "latency", "size", "values", "verdict")
-    return Table("Trials", columns, tuple(rows), strong)
+    columns = ("trial", "state", "file", "accuracy", "drop", "latency", "size")
+    return Table("Trials", columns, tuple(rows), _strong(trials, front))
+
+
+def _drawn(trials: Sequence[Trial], front: Sequence[int]) -> Table:
+    short = short_names(path for one in trials for path in one.settings)
+    rows = tuple(
+        (
+            str(one.number),
+            *(json.dumps(one.settings[path]) if path in one.settings else NONE for path in short),
+            verdict(one),
+        )
+        for one in trials
+    )
+    return Table("What was drawn", ("trial", *short.values(), "verdict"), rows, _strong(trials, front))
+
+
+def short_names(paths: Iterable[str]) -> dict[str, str]:
+    """Each dotted path by the shortest end of it that no other one has."""
+    known = list(dict.fromkeys(paths))
+
+    def short(path: str) -> str:
+        parts = path.split(".")
+        ends = [".".join(parts[place:]) for place in reversed(range(len(parts)))]
+        return next((end for end in ends if sum(f".{one}".endswith(f".{end}") for one in known) == 1), path)
+
+    return {path: short(path) for path in known}
+
+
+def verdict(trial: Trial) -> str:
+    """What is said of a trial besides its figures."""
+    return trial.reason or ", ".join(f"{gate} missed" for gate in trial.missed or {}) or "meets the gates"
+
+
+def _strong(trials: Sequence[Trial], front: Sequence[int]) -> tuple[int, ...]:
+    return tuple(place for place, one in enumerate(trials) if one.number in front)
 
 
 def _figure(value: float | None, form: str) -> str:

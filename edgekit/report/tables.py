@@ -60,6 +60,7 @@ def optimized(rows: tuple[Row, ...]) -> Row | None:
 def _comparison(result: Result, rows: tuple[Row, ...]) -> Table:
     ours = optimized(rows)
     lines = [] if ours is None else [_versus(result, ours, one) for one in rows if one is not ours]
+    language = ours is not None and ours.solution.perplexity is not None
     return Table(
         "Baseline and optimized",
         (
@@ -72,6 +73,7 @@ def _comparison(result: Result, rows: tuple[Row, ...]) -> Table:
             "size",
             "accuracy",
             "Δ accuracy",
+            *(("perplexity",) if language else ()),
         ),
         tuple(lines),
         strong=(0,),
@@ -206,12 +208,19 @@ def _versus(result: Result, ours: Row, other: Row) -> tuple[str, ...]:
         f"{mb(ours.solution.size)} of {mb(other.solution.size)}",
         percent(ours.solution.accuracy, 2),
         points(_delta(ours.solution, other.solution)),
+        *((perplexities(ours.solution, other.solution),) if ours.solution.perplexity is not None else ()),
     )
 
 
 def improvement(against: Gain) -> str:
     """``6.19× (6.05–6.31)``: the ratio of the medians and its 95 % interval."""
     return f"{ratio(against.speedup)} ({times(against.interval.low)}–{times(against.interval.high)})"
+
+
+def perplexities(ours: Solution, other: Solution) -> str:
+    """``21.40 (20.80)``: ours, and the other one's."""
+    reached, before = (NONE if one.perplexity is None else f"{one.perplexity:.2f}" for one in (ours, other))
+    return f"{reached} ({before})"
 
 
 def _delta(ours: Solution, other: Solution) -> float | None:
@@ -262,6 +271,11 @@ def _accuracy_label(ours: Row | None) -> str:
     if ours is None or ours.solution.accuracy is None:
         return "not measured"
     texts = f"{ours.solution.accuracy_samples:,} held-out texts"
+    if ours.solution.perplexity is not None:
+        texts += (
+            ": the share of next tokens that were the likeliest one; perplexity is e to their mean negative "
+            "log-likelihood, in brackets that of the solution it is held against"
+        )
     return f"measured on the host with the very file that ships, in its own runtime, on {texts}"
 
 

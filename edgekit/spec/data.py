@@ -33,17 +33,18 @@ class Unlabeled:
 
 @dataclass(frozen=True)
 class DataSpec:
-    """Labelled texts and how they become samples.
+    """Labelled texts, or for a language model texts without labels, and how they become samples.
 
     ``source`` is ``debian-sections`` (package descriptions, labelled by section), ``jsonl`` or ``csv`` (``files``, one
-    or several paths relative to the recipe) or ``hf`` (``name`` and ``config`` of a Hugging Face data set). ``text``
-    and ``label`` name the columns; ``a.b`` reaches a nested one. ``labels`` keeps only these classes, in this order;
-    empty means all, sorted. ``test`` and ``validation`` are how many samples are held out, ``train`` caps the rest (0:
-    all of it). ``unlabeled`` are more texts to distill on.
-    ``lengths`` are the length buckets in tokens, smallest first; the last one truncates.
+    or several paths relative to the recipe), ``text`` (``files`` with one text a line, without labels) or ``hf``
+    (``name`` and ``config`` of a Hugging Face data set). ``text`` and ``label`` name the columns (a language model asks
+    for no labels, and takes the descriptions of all sections); ``a.b`` reaches a nested one. ``labels`` keeps only
+    these classes, in this order; empty means all, sorted. ``test`` and ``validation`` are how many samples are held
+    out, ``train`` caps the rest (0: all of it). ``unlabeled`` are more texts to distill on. ``lengths`` are the length
+    buckets in tokens, smallest first; the last one truncates.
     """
 
-    source: Literal["debian-sections", "jsonl", "csv", "hf"]
+    source: Literal["debian-sections", "jsonl", "csv", "text", "hf"]
     files: Tuple[str, ...] = ()
     name: Optional[str] = None
     config: Optional[str] = None

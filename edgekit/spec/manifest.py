@@ -36,7 +36,8 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
-    """One entry point of an artifact, for texts of up to ``length`` tokens."""
+    """One entry point of an artifact, for texts of up to ``length`` tokens. Its output has one row a text, or of a
+    language model one a token."""
 
     name: str
     length: int
@@ -76,7 +77,8 @@ class Parity:
 @dataclass(frozen=True)
 class Artifact:
     """One model file. ``accuracy`` in per cent on ``accuracy_samples`` held-out texts, measured with this very file in
-    its own runtime on the host. ``tokenizer`` names the tokenizer.json this file was built for (a trimmed vocabulary
+    its own runtime on the host; of a language model, of the texts' next tokens, and ``perplexity`` is e to their mean
+    negative log-likelihood. ``tokenizer`` names the tokenizer.json this file was built for (a trimmed vocabulary
     has its own)."""
 
     name: str
@@ -91,6 +93,12 @@ class Artifact:
     accuracy: Optional[float] = None
     accuracy_samples: int = 0
     parameters: int = 0
+    perplexity: Optional[float] = None
+
+    @property
+    def answers(self) -> int:
+        """How many answers it chooses among: classes, or a language model's tokens; 0 without signatures."""
+        return self.signatures[0].outputs[0].shape[-1] if self.signatures else 0
 
     @property
     def lengths(self) -> Tuple[int, ...]:
@@ -100,7 +108,8 @@ class Artifact:
 
 @dataclass(frozen=True)
 class GoldenCase:
-    """A text, and what the optimized artifact answered on the host: the device must give the same label."""
+    """A text, and what the optimized artifact answered on the host: the device must give the same label. Of a language
+    model, ``label`` is the number of the token that it would go on with."""
 
     text: str
     label: int
@@ -109,8 +118,9 @@ class GoldenCase:
 @dataclass(frozen=True)
 class Manifest:
     """``golden`` and ``samples`` are blobs of JSON lines: golden cases, and held-out texts ``{"text", "label"}`` with
-    which benchmarks measure. ``versions`` are the packages that built it, ``seed`` the recipe's, ``data_digest`` of the
-    samples and ``provenance`` where they come from, ``recipe_digest`` of the recipe as decoded."""
+    which benchmarks measure; of a language model, without ``labels``, that label says nothing. ``versions`` are the
+    packages that built it, ``seed`` the recipe's, ``data_digest`` of the samples and ``provenance`` where they come
+    from, ``recipe_digest`` of the recipe as decoded."""
 
     name: str
     task: str

@@ -34,9 +34,9 @@ class Prune(Recovery):
     ``hidden`` is how wide the stream between the layers stays, and ``layers`` how many whole layers stay.
     These shrink the matrices; what is left out stays as it is.
     ``sparsity`` instead is the share of the layers' single weights that become zero, in matrices of the same size;
-    dense kernels compute no faster from that, the file only compresses better.
-    ``block`` [rows, columns] makes whole blocks of weights zero instead of single ones; LiteRT's float kernel can leave
-    out blocks [1, 4] of a file that stores them so, which pays from about 70 % on.
+    dense kernels compute no faster from that, the file only compresses better. A step that trains afterwards would fill
+    the zeros, and is refused.
+    ``block`` [rows, columns] makes whole blocks of weights zero instead of single ones.
 
     By which measure: ``criterion`` is ``taylor`` (change of the loss to first order), ``magnitude``, ``fpgm`` (distance
     from the geometric median), ``activation`` (how often a neuron answers), ``movement`` (scores learned in training),
@@ -198,6 +198,14 @@ class Prune(Recovery):
                 given=0,
                 allowed="1 or more",
                 remedy="epochs: 3, or schedule: once",
+            )
+        if self.average:
+            raise SpecError(
+                "a schedule masks ever more while it trains, and a mean of the weights would lag behind the masks",
+                where="$.average",
+                given=self.average,
+                allowed="average together with schedule: once",
+                remedy="leave average out, or schedule: once",
             )
         if self.rise and (len(self.rise) != 2 or not 0 <= self.rise[0] < self.rise[1] <= 1):
             raise SpecError(

@@ -75,7 +75,7 @@ class Quantization:
     ``weights`` share a scale per output ``channel`` or in the whole ``tensor``; with ``block`` a scale is shared by
     that many neighbours in a row (``w4_a32_dynamic`` only). ``activations`` are ``affine`` (any zero point) or
     ``symmetric`` (zero point 0), in ``w8_a8_static``. ``smooth`` moves the share alpha of each channel's size from the
-    activations into the weights, where a layer norm can take it (SmoothQuant, Xiao 2023). ``rounding`` of weights is to
+    activations, which are divided first, into the weights (SmoothQuant, Xiao 2023). ``rounding`` of weights is to
     the ``nearest`` integer, ``stochastic`` (up with the probability of the remainder; Gupta 2015) or ``learned`` layer
     by layer on the calibration texts (AdaRound, Nagel 2020). ``bias_correction`` takes the mean error of each product,
     measured on the calibration texts, out of its bias (Nagel 2019). ``mixed`` keeps chosen products more precise.

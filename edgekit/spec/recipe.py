@@ -7,12 +7,13 @@ model or the data are made by the stage that has them.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import Any, List, Literal, Optional, Tuple
+from typing import Any, List, Optional, Tuple
 
 from edgekit.errors import SpecError
 from edgekit.spec.data import DataSpec
 from edgekit.spec.distill import Distill
 from edgekit.spec.language import check_task
+from edgekit.spec.order import check_order
 from edgekit.spec.prune import Prune
 from edgekit.spec.qat import Qat, check_qat
 from edgekit.spec.quantize import Convert
@@ -158,8 +159,7 @@ class Recipe:
                     given=True,
                     remedy="name their source: data.unlabeled, or leave this out",
                 )
-            if step.cluster is not None:
-                _check_clusters(self.compress[number + 1 :], number + 1)
+        check_order([(step.kind, step.options) for step in self.compress])
         if self.search is not None:
             self.search.check(self)
 
@@ -196,13 +196,3 @@ def _check_positions(options: Distill, steps: int, longest: int) -> None:
             given=positions,
             allowed="{} or more".format(longest),
         )
-
-
-def _check_clusters(after: Tuple[Step, ...], number: int) -> None:
-    for place, step in enumerate(after, number):
-        if getattr(step.options, "epochs", 0):
-            raise SpecError(
-                "this step trains single weights, and undoes the clusters of an earlier step",
-                where="$.compress[{}].{}".format(place, step.kind),
-                remedy="write the step cluster last",
-            )

@@ -12,6 +12,7 @@ from typing import Dict, Literal, Optional, Tuple
 from edgekit.errors import SpecError
 from edgekit.spec.device import Clock
 from edgekit.spec.target import Facts
+from edgekit.spec.task import NextTokens
 
 SCHEMA = 1
 
@@ -35,7 +36,9 @@ class Measured:
 
     ``end_to_end`` is tokenize → bucket → run → decode, one value a text; ``model_only`` the runtime's invocation alone.
     ``bare_rss`` and ``bare_pss`` stand for the interpreter before any import of ours; ``vm_hwm`` is the high-water mark
-    at the end, ``pss`` the proportional set size at the end. ``labels`` are the answers, in the samples' order.
+    at the end, ``pss`` the proportional set size at the end. ``labels`` are the answers, in the samples' order:
+    classes, or of a language model the token it would go on with after each text. ``language`` is how it told the
+    texts' own tokens, which is counted outside of the times.
     """
 
     import_ms: float
@@ -50,6 +53,7 @@ class Measured:
     pss: int
     padded_tokens: int = 0
     real_tokens: int = 0
+    language: Optional[NextTokens] = None
 
 
 @dataclass(frozen=True)
@@ -66,7 +70,8 @@ class Run:
 
 @dataclass(frozen=True)
 class Solution:
-    """What stands behind one row of the table: an artifact's description, as the report needs it."""
+    """What stands behind one row of the table: an artifact's description, as the report needs it. ``accuracy`` and
+    ``perplexity`` are the artifact's."""
 
     name: str
     artifact: str
@@ -76,12 +81,13 @@ class Solution:
     parameters: int
     accuracy: Optional[float]
     accuracy_samples: int
+    perplexity: Optional[float] = None
 
 
 @dataclass(frozen=True)
 class Result:
-    """All runs of one benchmark. ``truth`` are the samples' labels, ``host_labels`` the optimized artifact's answers on
-    the host for the same texts. ``created`` is ISO 8601, UTC."""
+    """All runs of one benchmark. ``truth`` are the samples' labels (a language model's have none), ``host_labels`` the
+    optimized artifact's answers on the host for the same texts. ``created`` is ISO 8601, UTC."""
 
     bundle: str
     name: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+import math
 import typing
 from dataclasses import dataclass
 from typing import Any, Dict, List, Literal, Mapping, Optional, Tuple, TypeVar, Union
@@ -61,6 +62,10 @@ class Range:
     def _check_span(self) -> None:
         if self.low is None or self.high is None:
             raise SpecError("a range needs choices, or low and high", where="$", remedy="choices: [192, 384]")
+        for name in ("low", "high", "step"):
+            value = getattr(self, name)
+            if value is not None and not math.isfinite(value):
+                raise SpecError("a range has two ends", where="$." + name, given=value, allowed="a finite number")
         if self.low >= self.high:
             raise SpecError("low is not below high", where="$.low", given=self.low, allowed="less than %g" % self.high)
         if self.step is not None and self.step <= 0:
@@ -76,6 +81,18 @@ class Range:
             )
         if self.step is not None and (self.high - self.low) / self.step > FINEST:
             raise SpecError("more than {} steps".format(FINEST), where="$.step", given=self.step)
+
+    def check_whole(self, where: str) -> None:
+        """Raise SpecError where its bounds or its step are not the whole numbers that its place takes."""
+        for name in ("low", "high", "step"):
+            value = getattr(self, name)
+            if value is not None and value != int(value):
+                raise SpecError(
+                    "this value takes whole numbers",
+                    where="{}.{}".format(where, name),
+                    given=value,
+                    allowed="{} or {}".format(math.floor(value), math.ceil(value)),
+                )
 
     def values(self, whole: bool) -> Optional[Tuple[Any, ...]]:
         """All values it can take, in order, or ``None`` where it is continuous. ``whole``: the place takes whole
@@ -135,6 +152,8 @@ class Search:
         for number, one in enumerate(self.ranges):
             where = "$.search.ranges[{}]".format(number)
             whole = takes_whole(recipe, one, where + ".path")
+            if whole:
+                one.check_whole(where)
             values = one.values(whole)
             for place, value in enumerate(values if values is not None else (one.low, one.high)):
                 at = "{}.choices[{}]".format(where, place) if one.choices else where

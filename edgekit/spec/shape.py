@@ -66,7 +66,8 @@ class Cluster(Recovery):
 
     ``values`` is how many, in every projection of the layers; ``embedding`` how many in the word embedding (left out:
     it stays). The numbers are found by k-means. No runtime here computes from codebooks: what is gained is the size of
-    the file when it is compressed for transfer. A step that trains afterwards would undo it, and is refused.
+    the file when it is compressed for transfer. A step that trains afterwards would undo it, and is refused. Zeros that
+    an earlier step prune made stay zero, as one of the numbers.
     """
 
     values: int = 16
@@ -83,6 +84,13 @@ class Cluster(Recovery):
                     given=count,
                     allowed="2 to 256",
                 )
+        if self.average and self.epochs:
+            raise SpecError(
+                "the weights of a cluster move together while they train, and a mean of them would part them",
+                where="$.average",
+                given=self.average,
+                remedy="leave average out",
+            )
 
 
 @dataclass(frozen=True)

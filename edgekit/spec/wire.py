@@ -178,7 +178,8 @@ class Score:
 
 @dataclass(frozen=True)
 class Prediction:
-    """``label`` is an index into the manifest's labels; ``tokens`` counts them after truncation; times in ms of the
+    """``label`` is an index into the manifest's labels, or of a language model the number of the token it would go on
+    with, whose spelling is the label of its score; ``tokens`` counts them after truncation; times in ms of the
     device's clock."""
 
     text: str
@@ -200,7 +201,7 @@ class Predictions:
 @dataclass(frozen=True)
 class Measure:
     """``artifact`` is described in full, so that one may be measured before any release holds it; its blobs must be in
-    the store. ``samples`` is a blob of JSON lines ``{"text", "label"}``; ``labels`` how many classes there are."""
+    the store. ``samples`` is a blob of JSON lines ``{"text", "label"}``; ``labels`` how many answers there are."""
 
     job: Job
     artifact: Artifact

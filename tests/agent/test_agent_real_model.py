@@ -155,7 +155,7 @@ def test_a_damaged_model_is_not_healthy(
     assert store.has(root, request.manifest)
 
 
-def test_a_tokenizer_without_padding_is_refused(
+def test_a_tokenizer_without_a_padding_token_pads_with_what_the_mask_hides(
     agent: Running, root: Path, tokenizer: bytes, models_by_format: dict[str, bytes]
 ) -> None:
     without = json.loads(tokenizer)
@@ -163,4 +163,4 @@ def test_a_tokenizer_without_padding_is_refused(
     del without["model"]["vocab"]["[PAD]"]
     data = json.dumps(without).encode()
     health = deploy(agent, send_release(root, model=models_by_format["tflite"], tokenizer=data))
-    assert "no padding token" in str(health["failure"])
+    assert health["ok"], health["failure"]

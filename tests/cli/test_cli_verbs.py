@@ -230,7 +230,7 @@ VERBS: list[tuple[str, str, Any, tuple[Any, ...], dict[str, Any], list[str]]] = 
         SEARCHED,
         ("mine",),
         {"target": "rpi4", "trials": 9, "engine": "ray", "workers": 2, "dry_run": False},
-        ["0.900", "compress.1.prune.ffn=64", "not trained: size 4.00 MB", "+2.3% off", "/b/search.html"],
+        ["0.900", "0: ffn 64: meets the gates", "1: ffn 128: not trained: size 4.00 MB", "+2.3% off", "/b/search.html"],
     ),
     (
         "search mine --dry-run",

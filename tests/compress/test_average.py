@@ -17,9 +17,10 @@ from edgekit.compress.average import Average  # noqa: E402
 from edgekit.compress.encoded import Encoded  # noqa: E402
 from edgekit.compress.optimizer import adamw  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
-from edgekit.errors import BuildError, SpecError  # noqa: E402
+from edgekit.errors import SpecError  # noqa: E402
 from edgekit.models import checkpoint  # noqa: E402
 from edgekit.spec.distill import Distill  # noqa: E402
+from edgekit.spec.prune import Prune  # noqa: E402
 from edgekit.spec.recipe import Step  # noqa: E402
 from edgekit.spec.shape import Cluster  # noqa: E402
 from edgekit.spec.steps import Finetune  # noqa: E402
@@ -150,9 +151,13 @@ def test_the_mean_takes_memory_too(teacher: Path) -> None:
     assert with_mean - without == 4 * loaded.parameters
 
 
-def test_a_step_whose_weights_are_not_to_be_averaged_refuses(teacher: Path, samples: Samples, tmp_path: Path) -> None:
+def test_steps_whose_weights_are_not_to_be_averaged_refuse() -> None:
     """Each of two clusters' values would be a mean of numbers that were never one codebook."""
-    with pytest.raises(BuildError, match="would undo it"):
-        apply(Step(cluster=Cluster(average=0.9)), teacher, teacher, samples, tmp_path / "out", **TASK)
+    assert Cluster(average=0.9, epochs=0)
+    assert Prune(ffn=8, average=0.9)
+    for bad in (lambda: Cluster(average=0.9), lambda: Prune(ffn=8, schedule="cubic", average=0.9)):
+        with pytest.raises(SpecError, match="a mean of") as caught:
+            bad()
+        assert caught.value.where == "$.average"
     with pytest.raises(SpecError, match="out of range"):
         Distill(average=1.0)

@@ -17,6 +17,7 @@ from edgekit.data.samples import Samples  # noqa: E402
 from edgekit.errors import SpecError  # noqa: E402
 from edgekit.models import checkpoint  # noqa: E402
 from edgekit.spec.data import DataSpec  # noqa: E402
+from edgekit.spec.prune import Prune  # noqa: E402
 from edgekit.spec.recipe import ModelSpec, Recipe, Step  # noqa: E402
 from edgekit.spec.shape import Cluster  # noqa: E402
 from edgekit.spec.steps import Finetune, Vocabulary  # noqa: E402
@@ -57,6 +58,23 @@ def test_clusters_train_and_their_members_stay_together(teacher: Path, samples: 
     pairs = set(zip(raw[name].flatten().tolist(), trained[name].flatten().tolist(), strict=True))
     assert len(pairs) == 3, "each old value became one new value"
     assert any(before != after for before, after in pairs)
+
+
+def test_zeros_of_an_earlier_step_stay_also_while_clusters_train(
+    teacher: Path, samples: Samples, tmp_path: Path
+) -> None:
+    """Deep compression: prune, then give what is left its codebook."""
+    # by random scores, so that small weights stand beside the zeros
+    half = Prune(sparsity=0.5, criterion="random", epochs=0)
+    apply(Step(prune=half), teacher, teacher, samples, tmp_path / "half", lengths=LENGTHS, seed=7)
+    done = Step(cluster=Cluster(values=4, epochs=2, learning_rate=2e-3, batch=8))
+    apply(done, tmp_path / "half", teacher, samples, tmp_path / "out", lengths=LENGTHS, seed=7)
+    before, after = (load_file(tmp_path / one / "model.safetensors") for one in ("half", "out"))
+    books = checkpoint.read_structure(tmp_path / "out").codebooks
+    assert len(books) == 2 * 6
+    for one in books:
+        assert torch.equal(before[one.name] == 0, after[one.name] == 0)
+        assert len(after[one.name].unique()) == 4
 
 
 def test_recovery_helps(teacher: Path, samples: Samples, tmp_path: Path) -> None:

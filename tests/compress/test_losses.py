@@ -183,6 +183,31 @@ def test_a_text_counts_the_same_in_any_batch(teacher: Path) -> None:
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-5)
 
 
+def test_hidden_states_are_held_against_the_last_layer_of_their_group(teacher: Path) -> None:
+    """One student layer of width 32 for two of the teacher's: the mean squared distance from what the second gives."""
+    student, whole = checkpoint.load(teacher), checkpoint.load(teacher)
+    student.family.set_layers(student.module, list(student.family.layers(student.module))[:1])
+    student.teacher_layers = (0,)
+    one = batch(TEXTS, [1])
+    ours, theirs = (trace(asked, one, {STATES}).outputs[-1] for asked in (student, whole))
+    found = value(student, whole, only(hidden=1.0), (1,))
+    torch.testing.assert_close(found, (ours - theirs).square().mean())
+
+
+def test_a_longer_split_of_the_teachers_does_not_change_what_the_student_reads(
+    tiny_models_of: dict[str, Path],
+) -> None:
+    """GPT-2's classifier reads the last token that is not the padding one, whatever the mask says."""
+    student, whole = (checkpoint.load(tiny_models_of["gpt2"], ("a", "b", "c")) for _ in range(2))
+    student.module.config.pad_token_id = 7
+    options = Learning(losses=Losses(label=1.0, logits=0.0, hidden=1.0))
+    longer = Encoded([[*one, 20, 21, 22] for one in TEXTS.ids], TEXTS.labels, 0)
+    taught = Lessons(student, whole, options, longer, torch.zeros(3).bool(), None, None, groups(student, whole))
+    one = batch(Encoded(TEXTS.ids, TEXTS.labels, 7), [0, 1])
+    wanted = nn.functional.cross_entropy(student.module(one.input_ids, one.attention_mask).logits, one.labels)
+    torch.testing.assert_close(taught(one), wanted)
+
+
 def test_texts_of_other_tokens_teach_no_insides(teacher: Path) -> None:
     student, whole = checkpoint.load(teacher), checkpoint.load(teacher)
     for one in student.module.parameters():
@@ -246,6 +271,7 @@ def _toy(module: _Toy) -> Any:
     return SimpleNamespace(
         module=module,
         family=SimpleNamespace(layers=lambda one: one.stack),
+        task="classify",
         structure=SimpleNamespace(hidden=4, layers=[None] * len(module.stack)),
         teacher_layers=tuple(range(len(module.stack))),
     )
@@ -302,6 +328,6 @@ def test_an_inside_is_what_transformers_itself_tells(teacher: Path) -> None:
 
 
 def test_batches_are_made_longer_by_what_nobody_attends_to() -> None:
-    one = Batch([0], torch.tensor([[5, 6]]), torch.tensor([[1, 1]]), torch.tensor([0])).padded(4)
+    one = Batch([0], torch.tensor([[5, 6]]), torch.tensor([[1, 1]]), torch.tensor([0])).padded(4, 9)
     assert one.attention_mask.tolist() == [[1, 1, 0, 0]]
-    assert one.input_ids.shape == (1, 4)
+    assert one.input_ids.tolist() == [[5, 6, 9, 9]]

@@ -93,6 +93,18 @@ def test_as_many_groups_as_layers_are_refused(teacher: Path, samples: Samples, t
     assert caught.value.allowed == "1 to 1"
 
 
+def test_layers_that_share_already_are_not_counted_twice(teacher: Path) -> None:
+    loaded = checkpoint.load(teacher)
+    (first, second), family = loaded.family.layers(loaded.module), loaded.family
+    family.set_layers(loaded.module, [first, first, second])
+    share.tie(loaded, Share(groups=2, start="first"))
+    assert [one is first for one in family.layers(loaded.module)] == [True, True, False]
+    family.set_layers(loaded.module, [first, first, first])
+    with pytest.raises(BuildError, match="share their weights already") as caught:
+        share.tie(loaded, Share(groups=2))
+    assert caught.value.allowed == 1
+
+
 def test_layers_of_other_widths_are_refused(teacher: Path) -> None:
     loaded = checkpoint.load(teacher)
     checkpoint.resize(loaded.family.feed_forward(loaded.family.layers(loaded.module)[1]).up, rows=56)

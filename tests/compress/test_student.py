@@ -17,7 +17,7 @@ from edgekit.compress.encoded import Batch, batch, encode  # noqa: E402
 from edgekit.compress.pruning import groups  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
 from edgekit.errors import BuildError, SpecError  # noqa: E402
-from edgekit.models import checkpoint  # noqa: E402
+from edgekit.models import checkpoint, parts  # noqa: E402
 from edgekit.models.checkpoint import Checkpoint  # noqa: E402
 from edgekit.spec.distill import Distill, Student  # noqa: E402
 from edgekit.spec.recipe import Step  # noqa: E402
@@ -155,6 +155,19 @@ def test_layers_of_different_widths_are_not_merged(teacher: Path, samples: Sampl
     options = Distill(layers=(0,), student=Student(start="averaged"))
     with pytest.raises(BuildError, match="different widths"):
         student.start(loaded, options, lambda: some(loaded, samples), 24)
+
+
+def test_what_is_factored_is_neither_merged_nor_cut(teacher: Path, samples: Samples) -> None:
+    for wanted, match in (
+        (Distill(layers=(0,), student=Student(start="folded")), "mean of factors"),
+        (Distill(student=Student(hidden=16)), "factored or hashed"),
+        (Distill(student=Student(ffn=16)), "factored or hashed"),
+    ):
+        loaded = checkpoint.load(teacher)
+        name = "bert.encoder.layer.1.intermediate.dense"
+        parts.put(loaded.module, name, parts.factored(parts.part(loaded.module, name), 8))
+        with pytest.raises(BuildError, match=match):
+            student.start(loaded, wanted, lambda one=loaded: some(one, samples), 24)
 
 
 def test_what_the_recipe_alone_shows_is_refused_there() -> None:

@@ -147,6 +147,19 @@ def test_lengths_are_alike_in_a_batch() -> None:
     assert padded < 1.1 * sum(len(one) for one in data.ids)
 
 
+def test_batches_of_like_lengths_come_in_any_order_and_never_the_same_again() -> None:
+    """Short texts are not always first, and a text meets others in each epoch, also of its own length."""
+    draw = random.Random(3)
+    lengths = [draw.randint(5, 8) for _ in range(400)]
+    data = Encoded([[1] * one for one in lengths], [0] * 400, 0)
+    epochs = [shuffled(data, 8, 7, epoch) for epoch in range(20)]
+    means = torch.tensor([[sum(lengths[row] for row in rows) / 8 for rows in one] for one in epochs])
+    places = torch.arange(50.0).expand(20, 50)
+    assert abs(torch.corrcoef(torch.stack([means.flatten(), places.flatten()]))[0, 1]) < 0.1
+    made = [{frozenset(rows) for rows in one} for one in epochs]
+    assert not made[0] & made[1]
+
+
 def test_the_rate_rises_and_falls() -> None:
     rates = [rate(step, 100, 0.1) for step in range(100)]
     assert rates[:10] == sorted(rates[:10])

@@ -110,10 +110,13 @@ def prepared(
     return prepare.prepare(job, model)
 
 
-def test_bias_correction_removes_a_planted_shift_of_the_mean(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("scheme", "weight"), [("w8_a32_dynamic", 0.0104), ("w4_a32_dynamic", 0.2)])
+def test_bias_correction_removes_a_planted_shift_of_the_mean(
+    scheme: str, weight: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
     model = toy.Toy()
     # every weight of the rows a little over a step of their grid: rounding shifts what they give by a mean
-    model.last.weight[:] = 0.0104
+    model.last.weight[:] = weight
     model.last.weight[:, 0] = 1.0
     model.first.bias[:] = 3.0
 
@@ -122,8 +125,9 @@ def test_bias_correction_removes_a_planted_shift_of_the_mean(monkeypatch: pytest
             return float((observe.logits(given, toy.ids()) - true).mean())
 
     true = observe.logits(model, toy.ids())
-    plain = shift(model, Plan("w8_a32_dynamic"))
-    made = prepared(model, Quantization(bias_correction=True), monkeypatch, scheme="w8_a32_dynamic")
+    asked = Quantization(bias_correction=True)
+    plain = shift(model, Plan(scheme, asked))
+    made = prepared(model, asked, monkeypatch, scheme=scheme)
     assert made.changed
     assert abs(plain) > 0.05
     assert abs(shift(model, made.plan)) < abs(plain) / 10

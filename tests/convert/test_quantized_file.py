@@ -232,6 +232,43 @@ def test_a_block_has_a_scale_of_its_own_and_a_shorter_row_is_one_block(relu: Pat
     assert errors[1] < errors[0], "an outlier spoils its own block alone"
 
 
+@pytest.mark.parametrize(
+    ("scheme", "asked"),
+    [
+        ("w8_a32_dynamic", Quantization()),
+        ("w8_a32_weight", Quantization(weights="tensor")),
+        ("w4_a32_dynamic", Quantization()),
+        ("w4_a32_weight", Quantization(weights="tensor")),
+        ("w4_a32_dynamic", Quantization(block=32)),
+    ],
+)
+def test_the_imitated_weights_are_the_files(scheme: str, asked: Quantization, relu: Path, tmp_path: Path) -> None:
+    """What bias correction and sensitivities are measured with is what the file holds."""
+    source = tmp_path / "float"
+    classifier = module.load(relu, (8,))
+    linears = graph.linears(classifier)
+    tflite.export(classifier, (8,), source)
+    written(source, tmp_path / "x", scheme, asked)
+    held = flatbuffer_utils.read_model_from_bytearray(bytearray((tmp_path / "x").read_bytes()))
+    (sub,) = held.subgraphs
+    by_name = {one.name.decode(): one for one in sub.tensors}
+    for one in products(source):
+        tensor = by_name[one.weight]
+        data = np.frombuffer(bytes(held.buffers[tensor.buffer].data), np.int8)
+        if scheme.startswith("w4"):
+            # two a byte, the first in the low half
+            data = np.stack([data << 4 >> 4, data >> 4], axis=1).ravel()
+        whole = data.reshape(tensor.shape).astype(np.float32)
+        if tensor.quantization.details is None:
+            given = whole * np.array(tensor.quantization.scale, np.float32).reshape(-1, 1)
+        else:
+            scales = sub.tensors[tensor.quantization.details.scales]
+            steps = np.frombuffer(bytes(held.buffers[scales.buffer].data), np.float16).astype(np.float32)
+            given = (whole.reshape(len(whole), -1, 32) * steps.reshape(len(whole), -1, 1)).reshape(whole.shape)
+        mine = faked.snapped_weight(linears[one.module].weight, Plan(scheme, asked)).detach().numpy()
+        assert mine == pytest.approx(given, abs=1e-6)
+
+
 def test_a_relu_goes_into_the_product_before_it_with_its_readers_range(
     relu: Path, words: Samples, tmp_path: Path
 ) -> None:

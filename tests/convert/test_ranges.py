@@ -172,6 +172,33 @@ def test_fidelity_sees_the_channel_that_drowns_the_rest() -> None:
     assert fidelity(small, minmax(small)) < fidelity(histogram(even), minmax(histogram(even))) - 5
 
 
+def symmetric_error(values: np.ndarray, low: float, high: float) -> float:
+    step = max(-low, high) / 127
+    return float(np.mean((np.clip(np.round(values / step), -128, 127) * step - values) ** 2))
+
+
+def test_without_a_zero_point_one_sided_values_lose_a_bit_and_fidelity_says_so() -> None:
+    """After a ReLU half of a symmetric grid stands empty: steps twice as wide, 6 dB."""
+    values = np.maximum(normal(), 0.0)
+    counted = histogram(values)
+    lost = fidelity(counted, minmax(counted)) - fidelity(counted, minmax(counted), symmetric=True)
+    assert lost == pytest.approx(6.0, abs=0.3)
+    signal = float(np.mean(np.square(values)))
+    true = 10 * np.log10(signal / symmetric_error(values, *minmax(counted)))
+    assert fidelity(counted, minmax(counted), symmetric=True) == pytest.approx(true, abs=0.1)
+
+
+def test_mse_clips_for_the_grid_the_file_will_have() -> None:
+    """Wide to one side: with a zero point each end is clipped for itself, without one the longer end decides."""
+    values = np.concatenate([normal(), np.abs(normal()) * 4]).astype(np.float32)
+    values[7] = 60.0
+    asked = Calibration(ranges="mse")
+    affine, centred = find(histogram(values), asked), find(histogram(values), asked, symmetric=True)
+    assert symmetric_error(values, *centred) <= symmetric_error(values, *affine)
+    best = min(symmetric_error(values, -one, one) for one in np.linspace(5, 60, 400))
+    assert symmetric_error(values, *centred) <= 1.02 * best
+
+
 @settings(max_examples=50, deadline=None)
 @given(
     st.lists(st.lists(st.floats(-1e6, 1e6, width=32), min_size=1, max_size=20), min_size=1, max_size=6), st.randoms()

@@ -5,12 +5,15 @@ from __future__ import annotations
 import torch
 from torch import nn
 
+from edgekit.spec.task import CLASSIFY
+
 
 class Toy(nn.Module):  # type: ignore[misc]
     """Embedding → layer norm → two products that read it → ReLU of one → a product → the mean over tokens."""
 
     def __init__(self, width: int = 32, seed: int = 1) -> None:
         super().__init__()
+        self.task = CLASSIFY
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.table = nn.Embedding(64, width)

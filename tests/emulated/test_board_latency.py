@@ -10,8 +10,8 @@ from pipeline_kit import RECIPE, write
 
 from edgekit import load, pipeline
 from edgekit.building import Builder
+from edgekit.exploration.table import Settings
 from edgekit.home import Home
-from edgekit.search.table import Settings
 from edgekit.spec.device import Device
 from edgekit.tabling import Scale
 
@@ -40,7 +40,7 @@ def test_the_sum_of_measured_layers_is_what_the_whole_model_takes(
     builder = Builder(asked, tmp_path, home)
     samples = builder.samples()
     reference, module = builder.compress(builder.model(), samples)
-    from edgekit.search import probe
+    from edgekit.exploration import probe
 
     _, shapes = probe.read(module.folder)
     how = Settings("tflite", "w32_a32_float")

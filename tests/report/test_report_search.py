@@ -68,7 +68,14 @@ def test_a_search_is_told_trial_by_trial_and_its_markup_is_escaped(tmp_path: Pat
     page = searched.write_html(said, tmp_path / "a.html").read_text()
     assert page.count("<circle") == 1
     assert "&lt;no such layer&gt;" in page
-    assert "compress.1.prune.ffn = 64" in page
+    assert said.drawn.columns == ("trial", "ffn", "verdict")
+    assert [row[1] for row in said.drawn.rows] == ["64", "128", "8"]
+
+
+def test_a_value_is_named_by_as_much_of_its_path_as_tells_it_apart() -> None:
+    paths = ["compress.1.prune.ffn", "compress.2.distill.student.ffn", "compress.2.distill.layers", "seed"]
+    assert list(searched.short_names(paths).values()) == ["prune.ffn", "student.ffn", "layers", "seed"]
+    assert searched.short_names(["seed", "data.seed"]) == {"seed": "seed", "data.seed": "data.seed"}
 
 
 def test_a_search_that_trained_nothing_has_a_page_too(tmp_path: Path) -> None:

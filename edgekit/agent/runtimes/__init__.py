@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Protocol, Sequence
+from typing import Callable, Dict, List, Optional, Protocol, Sequence
 
 from edgekit.agent.runtimes import litert, tflite, torchscript
 from edgekit.errors import DeviceError
+from edgekit.spec.task import NextTokens
 
 
 class Runner(Protocol):
     def run(self, length: int, ids: List[int], mask: List[int]) -> Sequence[float]:
-        """Logits of one text. ``ids`` and ``mask`` are ``length`` long; ``mask`` is 1 for a token, 0 for padding."""
+        """Logits of one text, or of a language model those of the token after it. ``ids`` and ``mask`` are ``length``
+        long; ``mask`` is 1 for a token, 0 for padding."""
+
+    def told(self, ids: Sequence[int]) -> Optional[NextTokens]:
+        """Of the text that was run last, whose tokens are ``ids``: how well each was told by those before it. ``None``
+        where the model is a classifier."""
 
 
 #: Import the runtime of a format; answers what loads a file with it.

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any, Dict, List, Sequence
+from typing import Any, Dict, List, Optional, Sequence
+
+from edgekit.agent.runtimes import language
+from edgekit.spec.task import NextTokens
 
 
 def available() -> bool:
@@ -32,6 +35,7 @@ class Signatures:
         self._numpy = numpy
         self._interpreter = interpreter
         self._runners: Dict[int, Any] = {}
+        self._logits: Any = None
         interpreter.allocate_tensors()
 
     def run(self, length: int, ids: List[int], mask: List[int]) -> Sequence[float]:
@@ -39,5 +43,8 @@ class Signatures:
             self._runners[length] = self._interpreter.get_signature_runner("len{}".format(length))
         array, int32 = self._numpy.array, self._numpy.int32
         answers = self._runners[length](input_ids=array([ids], int32), attention_mask=array([mask], int32))
-        logits: List[float] = answers["logits"][0].tolist()
-        return logits
+        self._logits = answers["logits"][0]
+        return language.answer(self._logits, mask)
+
+    def told(self, ids: Sequence[int]) -> Optional[NextTokens]:
+        return language.told(self._logits, ids)

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any, List, Sequence
+from typing import Any, List, Optional, Sequence
+
+from edgekit.agent.runtimes import language
+from edgekit.spec.task import NextTokens
 
 
 def available() -> bool:
@@ -30,10 +33,14 @@ class Module:
     def __init__(self, torch: Any, module: Any) -> None:
         self._torch = torch
         self._module = module
+        self._logits: Any = None
 
     def run(self, length: int, ids: List[int], mask: List[int]) -> Sequence[float]:
         tensor, int32 = self._torch.tensor, self._torch.int32
         with self._torch.no_grad():
             answer = self._module(tensor([ids], dtype=int32), tensor([mask], dtype=int32))
-        logits: List[float] = answer[0].tolist()
-        return logits
+        self._logits = answer[0]
+        return language.answer(self._logits, mask)
+
+    def told(self, ids: Sequence[int]) -> Optional[NextTokens]:
+        return language.told(self._logits if self._logits.ndim == 1 else self._logits.numpy(), ids)

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from edgekit.models.checkpoint import Checkpoint
+from edgekit.models.parts import check_plain
 
 
 @dataclass(frozen=True)
@@ -33,9 +34,15 @@ class Group:
 
 def of(checkpoint: Checkpoint, kind: str) -> list[Group]:
     """The groups of ``kind`` ``heads``, ``ffn`` (one of each layer with weights of its own) or ``hidden``: the
-    stream, and what the head's first projection makes of it, where there is one."""
-    if kind == "hidden":
-        return _streams(checkpoint)
+    stream, and what the head's first projection makes of it, where there is one. Raises BuildError where a matrix of
+    theirs is factored or hashed: it has no rows to cut."""
+    found = _streams(checkpoint) if kind == "hidden" else _of_layers(checkpoint, kind)
+    for one in (part for group in found for part in (*group.makers, *group.readers)):
+        check_plain(one)
+    return found
+
+
+def _of_layers(checkpoint: Checkpoint, kind: str) -> list[Group]:
     family = checkpoint.family
     found = []
     for layer in distinct(family.layers(checkpoint.module)):

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import torch
-from torch.nn.functional import cross_entropy
 
 from edgekit.compress.encoded import Batch, Encoded, in_order
+from edgekit.compress.evaluate import nll
 from edgekit.compress.pruning import proxy
 from edgekit.compress.pruning.groups import Group
 from edgekit.models.checkpoint import Checkpoint
@@ -163,7 +163,7 @@ def _gate_gradients(
             try:
                 logits = checkpoint.module(batch.input_ids, batch.attention_mask).logits
                 # summed, not averaged: a text's gradient must not depend on the batch it came in
-                cross_entropy(logits, batch.labels, reduction="sum").backward(inputs=gates)
+                nll(logits, batch.labels).sum().backward(inputs=gates)
             finally:
                 for hook in hooks:
                     hook.remove()

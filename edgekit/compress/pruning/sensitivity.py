@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import torch
-from torch.nn.functional import cross_entropy
-
 from edgekit.compress import evaluate
 from edgekit.compress.encoded import Encoded
 from edgekit.models.checkpoint import Checkpoint
@@ -18,8 +15,8 @@ LEVELS = 8
 
 def loss(checkpoint: Checkpoint, data: Encoded) -> float:
     """The mean cross-entropy on ``data``."""
-    logits = evaluate.logits(checkpoint.module, data)
-    return float(cross_entropy(logits, torch.tensor(data.labels)))
+    found = evaluate.told(checkpoint.module, data)
+    return found.nll / found.tokens
 
 
 def curves(

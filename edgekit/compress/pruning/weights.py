@@ -13,10 +13,10 @@ from pathlib import Path
 
 import torch
 from torch import nn
-from torch.nn.functional import cross_entropy
 from torch.nn.utils import parametrize
 
 from edgekit.compress.encoded import Encoded, in_order
+from edgekit.compress.evaluate import nll
 from edgekit.compress.pruning.groups import projections
 from edgekit.compress.pruning.importance import SIZE
 from edgekit.errors import BuildError
@@ -78,9 +78,10 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
 
 
 def matrices(checkpoint: Checkpoint, block: tuple[int, int]) -> list[list[nn.Linear]]:
-    """The matrices of each layer. Raises BuildError where ``block`` does not divide one."""
+    """The matrices of each layer. Raises BuildError where ``block`` does not divide one, or one is factored."""
     found = projections(checkpoint)
     for one in (one for layer in found for one in layer):
+        parts.check_plain(one)
         if one.out_features % block[0] or one.in_features % block[1]:
             raise BuildError(
                 "the block does not divide a matrix",
@@ -119,7 +120,7 @@ def scores(
     module.eval()
     for one in in_order(data, SIZE):
         batch = one.to(whole[0].device)
-        loss = cross_entropy(module(batch.input_ids, batch.attention_mask).logits, batch.labels, reduction="sum")
+        loss = nll(module(batch.input_ids, batch.attention_mask).logits, batch.labels).sum()
         for total, weight, slope, mask in zip(sums, whole, torch.autograd.grad(loss, whole), masks, strict=True):
             total += blocks(weight.detach() * slope, mask.block).sum((1, 3)).abs()
     module.train(training)

@@ -1,7 +1,8 @@
-"""What an adapter says of its family: where a classification module keeps its parts, and in what order they compute.
+"""What an adapter says of its family: where a module keeps its parts, and in what order they compute.
 
-All functions take the classification module (``AutoModelForSequenceClassification``) or one of its layers. Linear
-weights are ``[out, in]``; where a projection was factored, its place holds another module that maps the same widths.
+All functions take the classification module (``AutoModelForSequenceClassification``), of a causal family also the
+language model (``AutoModelForCausalLM``), or one of its layers. Linear weights are ``[out, in]``; where a projection
+was factored, its place holds another module that maps the same widths.
 """
 
 from __future__ import annotations
@@ -70,7 +71,8 @@ class Embeddings:
 @dataclass(frozen=True)
 class Head:
     """From the hidden state of the token that is read to the logits: ``norm``, ``dense`` and its ``activation`` (where
-    there are any), ``classifier``."""
+    there are any), ``classifier``. A language model reads each token, and its classifier is commonly the word embedding
+    again: one parameter under two names."""
 
     classifier: nn.Linear
     norm: nn.LayerNorm | None = None
@@ -85,9 +87,10 @@ class Family:
     ``layers`` stand in the order they compute; layers that share their weights are the same object. ``set_layers``
     replaces the stack. ``head_size`` is in elements; ``set_heads`` tells a layer how many heads it has and their size,
     where the family's attention keeps count. ``feed_forward_width`` is config.json's name of the feed-forward width.
-    ``word_embedding`` is the table that token ids index.
+    ``word_embedding`` is the table that token ids index; replacing it replaces the classifier that was tied to it.
 
-    The classifier ``reads`` the first token or the last real one. ``causal`` attention looks back only.
+    The classifier ``reads`` the first token or the last real one. ``causal`` attention looks back only: such a family
+    has language models.
 
     ``prepare`` brings a module fresh from transformers into the form the accessors expect, in place; ``stored`` gives
     its weights the names and shapes they have in the file, ``restored`` those they have in the module.
@@ -114,3 +117,10 @@ class Family:
 
     def word_embedding(self, module: Any) -> nn.Embedding:
         return self.embeddings(module).word
+
+
+def retie(module: Any, old: nn.Embedding, new: nn.Embedding) -> None:
+    """Let a language model's output that was the table ``old`` be ``new``, in place."""
+    output = getattr(module, "lm_head", None)
+    if output is not None and output.weight is old.weight:
+        output.weight, output.out_features = new.weight, new.num_embeddings

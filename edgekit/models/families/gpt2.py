@@ -1,4 +1,5 @@
-"""GPT-2 (Radford et al. 2019): norms before the parts, attention that looks back only, the last token is classified.
+"""GPT-2 (Radford et al. 2019): norms before the parts, attention that looks back only. The last token is classified, or
+every token tells the next.
 
 transformers keeps its projections as ``Conv1D`` (weights ``[in, out]``) and query, key and value in one. Here they are
 plain ``nn.Linear`` and apart, so that a step can cut or factor each; the file has transformers' own form again for all
@@ -15,7 +16,7 @@ from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
 from transformers.models.gpt2.modeling_gpt2 import GPT2Attention, eager_attention_forward
 
 from edgekit.errors import BuildError
-from edgekit.models.families.family import Attention, Embeddings, Family, FeedForward, Head, Norms, State
+from edgekit.models.families.family import Attention, Embeddings, Family, FeedForward, Head, Norms, State, retie
 
 _FUSED = ("query", "key", "value")
 #: What ``Conv1D`` keeps as [in, out]; a factored projection has other names below its own.
@@ -123,6 +124,7 @@ def _set_heads(block: Any, heads: int, size: int) -> None:
 
 
 def _set_word_embedding(module: Any, table: nn.Embedding) -> None:
+    retie(module, module.transformer.wte, table)
     module.transformer.wte = table
     module.config.vocab_size = table.num_embeddings
 
@@ -139,7 +141,7 @@ GPT2 = Family(
     norms=lambda block: Norms(block.ln_1, block.ln_2),
     embeddings=lambda module: Embeddings(module.transformer.wte, module.transformer.wpe),
     set_word_embedding=_set_word_embedding,
-    head=lambda module: Head(module.score, norm=module.transformer.ln_f),
+    head=lambda module: Head(getattr(module, "lm_head", None) or module.score, norm=module.transformer.ln_f),
     reads="last",
     causal=True,
     pre_norm=True,

@@ -1,4 +1,5 @@
-"""Transformer-XL, as :mod:`edgekit.models.transformer_xl` has it: scores know distances, the last token is classified.
+"""Transformer-XL, as :mod:`edgekit.models.transformer_xl` has it: scores know distances. The last token is classified,
+or every token tells the next.
 
 What is exported is one segment with nothing before it.
 """
@@ -9,7 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from edgekit.models.families.family import Attention, Embeddings, Family, FeedForward, Head, Norms
+from edgekit.models.families.family import Attention, Embeddings, Family, FeedForward, Head, Norms, retie
 from edgekit.models.transformer_xl import NAME
 
 
@@ -30,6 +31,7 @@ def _set_heads(layer: Any, heads: int, size: int) -> None:
 
 
 def _set_word_embedding(module: Any, table: nn.Embedding) -> None:
+    retie(module, module.transformer.word_embeddings, table)
     module.transformer.word_embeddings = table
     module.config.vocab_size = table.num_embeddings
     module.config.pad_token_id = table.padding_idx
@@ -47,7 +49,7 @@ TRANSFORMER_XL = Family(
     norms=lambda layer: Norms(layer.attention_norm, layer.feed_forward_norm),
     embeddings=lambda module: Embeddings(module.transformer.word_embeddings),
     set_word_embedding=_set_word_embedding,
-    head=lambda module: Head(module.classifier),
+    head=lambda module: Head(getattr(module, "lm_head", None) or module.classifier),
     reads="last",
     causal=True,
 )

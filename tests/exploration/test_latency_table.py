@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgekit.errors import SpecError
+from edgekit.exploration import table as tables
+from edgekit.exploration.table import Entry, Need, Settings, Shape, Table
 from edgekit.models.structure import Factor, Layer, Structure
-from edgekit.search import table as tables
-from edgekit.search.table import Entry, Need, Settings, Shape, Table
 
 HOW = Settings("tflite", "w8_a32_dynamic")
 HEADS = st.integers(1, 32)

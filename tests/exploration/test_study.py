@@ -15,11 +15,12 @@ import pytest
 pytest.importorskip("optuna")
 
 from edgekit.errors import UsageError
-from edgekit.search.study import Study, combinations, same
+from edgekit.exploration.study import Study, combinations, same
 from edgekit.spec import codec
 from edgekit.spec.recipe import Recipe
 from edgekit.spec.trial import Option, Trial
 
+LAYERS = {"path": "compress.1.distill.layers", "choices": [[0, 1], [1], [0]]}
 RECIPE: dict[str, Any] = {
     "name": "mine",
     "model": {"path": "bert"},
@@ -28,7 +29,7 @@ RECIPE: dict[str, Any] = {
     "search": {
         "ranges": [
             {"path": "compress.0.prune.ffn", "low": 32, "high": 512, "step": 8},
-            {"path": "compress.1.distill.layers", "choices": [[0, 1], [1], [0]]},
+            LAYERS,
             {"path": "compress.1.distill.learning_rate", "low": 1e-4, "high": 1e-3, "log": True},
         ],
         "random": 4,
@@ -80,7 +81,7 @@ import os, signal, sys
 sys.path[:0] = {path!r}
 from pathlib import Path
 from test_study import answer, recipe
-from edgekit.search.study import Study
+from edgekit.exploration.study import Study
 with Study(Path({folder!r}), recipe(), 7) as study:
     for number in range({after}):
         drawn = study.draw()
@@ -116,6 +117,23 @@ def test_what_misses_a_gate_is_drawn_less(tmp_path: Path) -> None:
     share = sum(one.feasible for one in late) / len(late)
     assert share > sum(one.feasible for one in first) / len(first)
     assert share > 0.6
+
+
+def test_a_small_space_is_gone_through_without_drawing_one_twice(tmp_path: Path) -> None:
+    asked = recipe(ranges=[{"path": "compress.0.prune.ffn", "low": 32, "high": 72, "step": 8}, LAYERS], random=2)
+
+    def drawn(folder: Path, trials: int) -> list[str]:
+        with Study(folder, asked, 7) as study:
+            for number in range(len(study.trials()), trials):
+                one = study.draw({codec.dumps(it.settings) for it in study.trials()})
+                study.tell(one, answer(number, one.settings))
+            return [codec.dumps(one.settings) for one in study.trials()]
+
+    whole = drawn(tmp_path / "whole", 18)
+    assert len(set(whole)) == 18 == combinations(asked, asked.search)  # type: ignore[arg-type]
+    for trials in (5, 11, 18):
+        stopped = drawn(tmp_path / "stopped", trials)
+    assert stopped == whole, "what was drawn again is drawn again alike"
 
 
 def test_finite_spaces_are_counted_and_twins_are_found(tmp_path: Path) -> None:

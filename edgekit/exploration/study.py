@@ -9,13 +9,13 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 from edgekit.errors import MissingExtra, UsageError
-from edgekit.search.trial import costs
+from edgekit.exploration.trial import costs
 from edgekit.spec import codec
 from edgekit.spec.search import Range, Search, takes_whole
 from edgekit.spec.trial import Trial
@@ -31,6 +31,8 @@ except ImportError as error:
 
 JOURNAL = "trials.journal"
 _OUTCOME = "outcome"
+#: How often a candidate that was seen is drawn again, before it is taken for another trial.
+REDRAWS = 64
 _FINISHED = (TrialState.COMPLETE, TrialState.PRUNED)
 
 
@@ -78,10 +80,20 @@ class Study:
         found = self._study.get_trials(deepcopy=False, states=_FINISHED)
         return tuple(codec.loads(Trial, one.user_attrs[_OUTCOME]) for one in found)
 
-    def draw(self) -> Drawn:
-        """The next candidate."""
+    def draw(self, seen: Collection[str] = ()) -> Drawn:
+        """The next candidate; one whose settings are among ``seen`` (canonical JSON) is drawn again, now at random."""
         drawn = len(self._study.get_trials(deepcopy=False, states=(*_FINISHED, TrialState.RUNNING)))
-        self._study.sampler = _sampler(self.search, self.seed, drawn)
+        found = self._drawn(_sampler(self.search, self.seed, drawn))
+        for attempt in range(1, REDRAWS):
+            if codec.dumps(found.settings) not in seen:
+                break
+            # failed ones are seen by no sampler, and not counted: a search that goes on draws the same
+            self._study.tell(found.handle, state=TrialState.FAIL)
+            found = self._drawn(optuna.samplers.RandomSampler(seed=_mixed(self.seed + attempt, drawn)))
+        return found
+
+    def _drawn(self, sampler: Any) -> Drawn:
+        self._study.sampler = sampler
         handle = self._study.ask(dict(self.spaces))
         settings = {
             one.path: one.choices[handle.params[one.path]] if one.choices else handle.params[one.path]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 
 from edgekit.errors import UsageError
-from edgekit.search.engines import Engine, Local, Ray
+from edgekit.exploration.engines import Engine, Local, Ray
 
 
 def squares() -> Callable[[int], int]:

@@ -15,10 +15,10 @@ from typing import Any
 from edgekit import compress, convert
 from edgekit.data.samples import Samples
 from edgekit.errors import BuildError, MissingExtra
+from edgekit.exploration.table import Shape, shapes
 from edgekit.models import checkpoint as checkpoints
 from edgekit.models.structure import Layer, Structure
-from edgekit.search.table import Shape, shapes
-from edgekit.spec.quantize import Convert
+from edgekit.spec.quantize import Convert, Quantization
 from edgekit.spec.recipe import Step
 from edgekit.spec.scheme import STARTS_FROM
 from edgekit.spec.steps import Vocabulary
@@ -40,9 +40,19 @@ def read(folder: Path) -> tuple[Structure, tuple[Shape, ...]]:
     return structure, shapes(structure, str(activation))
 
 
-def write(source: Path, shape: Shape, count: int, samples: Samples, out: Path, *, lengths: Sequence[int]) -> None:
+def write(
+    source: Path,
+    shape: Shape,
+    count: int,
+    samples: Samples,
+    out: Path,
+    *,
+    lengths: Sequence[int],
+    whole_vocabulary: bool = False,
+) -> None:
     """A checkpoint of ``count`` layers of ``shape`` at ``out``, from a layer of ``source`` that differs from it in
-    heads and feed-forward width at most, and with a vocabulary of a few texts."""
+    heads and feed-forward width at most; with a vocabulary of a few texts, or the whole one where its tokenizer is
+    what is measured."""
     structure, there = read(source)
     number = next((one for one, found in enumerate(there) if found == shape), None)
     loaded = checkpoints.load(source)
@@ -55,6 +65,9 @@ def write(source: Path, shape: Shape, count: int, samples: Samples, out: Path, *
         wanted = [Layer(shape.heads, shape.ffn)] * count
         checkpoints.shape(loaded.family, loaded.module, wanted, structure.head_size)
         _fill(loaded.module)
+    if whole_vocabulary:
+        checkpoints.save(loaded, out)
+        return
     whole = out.with_name(out.name + "-whole")
     checkpoints.save(loaded, whole)
     few = replace(samples, train=samples.train[:TEXTS], validation=samples.validation[:1], unlabeled=[])
@@ -66,9 +79,15 @@ def write(source: Path, shape: Shape, count: int, samples: Samples, out: Path, *
 
 
 def export(
-    folder: Path, format: str, schemes: Sequence[str], samples: Samples, asked: Convert, lengths: Sequence[int]
+    folder: Path,
+    format: str,
+    schemes: Sequence[str],
+    samples: Samples,
+    asked: Convert,
+    lengths: Sequence[int],
+    block: int = 0,
 ) -> dict[str, convert.Converted]:
-    """The checkpoint as one file a scheme, in its own folder."""
+    """The checkpoint as one file a scheme, in its own folder. Of quantization only ``block`` decides kernels."""
     few = replace(samples, train=samples.train[:TEXTS])
     files: dict[str, convert.Converted] = {}
     first = STARTS_FROM.get(format)
@@ -83,6 +102,7 @@ def export(
             out=folder / f"{scheme}.{format}",
             seed=0,
             float_file=files[first].file if first in files else None,
+            quantization=Quantization(block=block or None) if scheme in schemes else None,
         )
     return {scheme: files[scheme] for scheme in schemes}
 

@@ -13,9 +13,9 @@ from search_kit import RECIPE
 from edgekit import load, pipeline
 from edgekit.bundle.verify import verify
 from edgekit.errors import GateMissed, SpecError, UsageError
+from edgekit.exploration.table import Table
 from edgekit.home import Home
 from edgekit.outcome import Searched, SearchPlan
-from edgekit.search.table import Table
 from edgekit.spec import codec
 from edgekit.spec.trial import Trial
 
@@ -106,6 +106,9 @@ def test_a_dry_run_says_what_would_be_drawn_from(home: Home, recipe: Path) -> No
     assert isinstance(plan, SearchPlan)
     assert (plan.combinations, plan.trials) == (3 * 2, 2)
     assert plan.ranges[1].values == "32, 64"
+    most = pipeline.search(recipe, dry_run=True, trials=99, home=home)
+    assert isinstance(most, SearchPlan)
+    assert most.trials == 6, "no more than there are"
 
 
 def test_a_recipe_without_ranges_and_an_unknown_engine_are_refused(home: Home, recipe: Path, tmp_path: Path) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgekit.search import trial
+from edgekit.exploration import trial
 from edgekit.spec.recipe import Gates
 from edgekit.spec.trial import Option, Trial
 

@@ -70,8 +70,26 @@ def test_the_quickest_within_the_gates_is_built_and_its_price_is_held_against_th
     assert found.front == (3, 2, 1, 0)
     assert found.command == ("compress.0.prune.ffn=32",)
     page = found.files["html"].read_text()
-    assert "2.000 ms predicted, 1.600 ms measured: +25.0%" in page
+    assert "2.000 ms predicted by the latency table, 1.600 ms measured: +25.0%" in page
     assert "compress.0.prune.ffn=32" in found.files["markdown"].read_text()
+
+
+def test_the_price_is_held_against_the_file_it_was_made_for_where_another_ships(tmp_path: Path) -> None:
+    other = Candidate("tflite-w8_a8_static", "tflite", "w8_a8_static", latency_ms=1.0, shipped=True)
+    priced = Candidate(NAME, "tflite", "w8_a32_dynamic", latency_ms=2.5)
+
+    def build(*_: Any, **__: Any) -> Any:
+        return SimpleNamespace(candidates=(other, priced), bundle=Path("/b/mine-1"))
+
+    found = finish(searching(tmp_path, build))
+    assert (found.predicted_ms, found.measured_ms, found.error) == (2.0, 2.5, -0.2)
+
+
+def test_a_price_for_several_threads_is_told_without_a_measurement(tmp_path: Path) -> None:
+    recipe = {**RECIPE, "search": {**RECIPE["search"], "threads": 2}}
+    found = finish(searching(tmp_path, lambda *_, **__: built(1.6), recipe))
+    assert (found.predicted_ms, found.measured_ms) == (2.0, None)
+    assert "2.000 ms predicted by the latency table, not measured" in found.files["markdown"].read_text()
 
 
 def test_one_that_misses_a_gate_on_the_held_out_texts_leaves_its_place_to_the_next(tmp_path: Path) -> None:

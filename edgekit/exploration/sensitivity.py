@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.compress import encoded, evaluate
+from edgekit.convert.faked import snapped
 from edgekit.data.samples import Sample
 from edgekit.errors import MissingExtra
 from edgekit.models import checkpoint as checkpoints
@@ -161,11 +162,11 @@ def _weights(bits: int) -> Callable[..., contextlib.AbstractContextManager[None]
 
 @contextlib.contextmanager
 def _dynamic(loaded: Checkpoint, number: int, seen: Any) -> Iterator[None]:
-    """Int8 weights, and inputs in int8 by each text's own range."""
+    """Int8 weights, and inputs in int8 over each token's own range, as the kernels have them."""
 
     def hook(_: Any, inputs: Any) -> Any:
-        one = inputs[0]
-        return (_rounded(one, one.abs().amax(dim=tuple(range(1, one.ndim)), keepdim=True), 8), *inputs[1:])
+        low, high = inputs[0].amin(-1, keepdim=True), inputs[0].amax(-1, keepdim=True)
+        return (snapped(inputs[0], low.clamp_max(0.0), high.clamp_min(0.0)), *inputs[1:])
 
     parts = _projections(loaded, number)
     with _weights(8)(loaded, number, seen), _hooked([one.register_forward_pre_hook(hook) for one in parts.values()]):
@@ -174,26 +175,26 @@ def _dynamic(loaded: Checkpoint, number: int, seen: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def _static(loaded: Checkpoint, number: int, seen: Any) -> Iterator[None]:
-    """Int8 weights, and inputs and outputs in int8 by the extremes of a few training texts."""
+    """Int8 weights, and inputs and outputs in int8 between the extremes of a few training texts."""
     parts = _projections(loaded, number)
-    least: dict[str, torch.Tensor] = {}
+    reach: dict[str, tuple[torch.Tensor, torch.Tensor]] = {}
 
     def watch(name: str) -> Any:
         def hook(_: Any, inputs: Any, output: Any) -> None:
             for side, one in (("in", inputs[0]), ("out", output)):
-                key = f"{name} {side}"
-                least[key] = torch.maximum(least.get(key, torch.zeros(())), one.abs().max())
+                low, high = reach.get(f"{name} {side}", (torch.zeros(()), torch.zeros(())))
+                reach[f"{name} {side}"] = torch.minimum(low, one.min()), torch.maximum(high, one.max())
 
         return hook
 
     def rounded(name: str) -> Any:
-        return lambda _, inputs: (_rounded(inputs[0], least[f"{name} in"], 8), *inputs[1:])
+        return lambda _, inputs: (snapped(inputs[0], *reach[f"{name} in"]), *inputs[1:])
 
     def rounded_out(name: str) -> Any:
-        return lambda _, inputs, output: _rounded(output, least[f"{name} out"], 8)
+        return lambda _, inputs, output: snapped(output, *reach[f"{name} out"])
 
     with _hooked([one.register_forward_hook(watch(name)) for name, one in parts.items()]):
-        evaluate.logits(loaded.module, seen)
+        evaluate.told(loaded.module, seen)
     hooks = [one.register_forward_pre_hook(rounded(name)) for name, one in parts.items()]
     hooks += [one.register_forward_hook(rounded_out(name)) for name, one in parts.items()]
     with _weights(8)(loaded, number, seen), _hooked(hooks):

@@ -41,11 +41,13 @@ class Shape:
 
 @dataclass(frozen=True)
 class Settings:
-    """What a figure holds for besides the layer: the file's format and scheme, and the runtime's threads."""
+    """What a figure holds for besides the layer: the file's format and scheme, the runtime's threads, and how many
+    weights in a row share a scale (0: the whole row)."""
 
     format: str
     scheme: str
     threads: int = 1
+    block: int = 0
 
 
 @dataclass(frozen=True)

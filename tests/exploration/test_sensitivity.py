@@ -9,9 +9,9 @@ import pytest
 torch = pytest.importorskip("torch")
 from edgekit.compress import encoded, evaluate  # noqa: E402
 from edgekit.data.samples import Sample  # noqa: E402
+from edgekit.exploration import sensitivity  # noqa: E402
 from edgekit.models import checkpoint as checkpoints  # noqa: E402
 from edgekit.models.checkpoint import Checkpoint  # noqa: E402
-from edgekit.search import sensitivity  # noqa: E402
 
 pytestmark = pytest.mark.torch
 WORDS = ("cat", "dog", "sun", "rain", "run", "never", "used")
@@ -50,6 +50,7 @@ def test_fewer_bits_and_activations_in_int8_cost_more(loaded: Checkpoint, texts:
 
     assert off("int8 weights") < off("int4 weights") < off("layer dropped")
     assert off("int8 weights") < off("int8 static")
+    assert off("int8 dynamic") < off("int8 static"), "a range of its own for every token"
 
 
 def test_half_the_heads_are_really_silent(loaded: Checkpoint, texts: encoded.Encoded) -> None:

@@ -1,0 +1,36 @@
+"""What a model is for: it tells the class of a text (``classify``), or the next token after any beginning of one
+(``language``)."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Task = Literal["classify", "language"]
+CLASSIFY: Task = "classify"
+LANGUAGE: Task = "language"
+#: The exponent from which e to its power is no number any more.
+_MOST = 700.0
+
+
+@dataclass(frozen=True)
+class NextTokens:
+    """How well each token of some texts was told by those before it; a text's first token has none before it.
+
+    Of ``tokens`` told, ``hits`` were the likeliest one; ``nll`` is the sum of their negative log-likelihoods, in nats.
+    """
+
+    hits: int
+    tokens: int
+    nll: float
+
+    @property
+    def accuracy(self) -> float:
+        """Per cent of tokens that were the likeliest one; 0 where no text has two tokens."""
+        return 100.0 * self.hits / self.tokens if self.tokens else 0.0
+
+    @property
+    def perplexity(self) -> float:
+        """e to the mean negative log-likelihood of a token: among how many equally likely ones it was guessed."""
+        return math.exp(min(self.nll / self.tokens, _MOST)) if self.tokens else 1.0

@@ -1,0 +1,77 @@
+"""A recipe for a language model: what it may ask for, and what is refused."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import pytest
+
+from edgekit.errors import SpecError
+from edgekit.spec import codec
+from edgekit.spec.manifest import Artifact
+from edgekit.spec.recipe import Recipe
+from edgekit.spec.result import Measured
+from edgekit.spec.step import StepReport
+from edgekit.spec.task import NextTokens
+
+DATA = {"source": "text", "files": ["a.txt"]}
+
+
+def recipe(**changed: Any) -> Recipe:
+    plain = {"name": "x", "task": "language", "model": {"path": "gpt2"}, "data": DATA}
+    return codec.decode(Recipe, {**plain, **changed})
+
+
+def test_a_language_models_recipe_may_bound_both_accuracy_and_perplexity() -> None:
+    made = recipe(gates={"perplexity_rise": 5, "accuracy_drop": 1}, compress=[{"finetune": {}}, {"qat": {}}])
+    assert (made.task, made.gates.perplexity_rise) == ("language", 5.0)
+
+
+@pytest.mark.parametrize(
+    ("changed", "where"),
+    [
+        ({"data": {**DATA, "labels": ["a", "b"]}}, "$.data.labels"),
+        ({"data": {**DATA, "unlabeled": DATA}, "compress": [{"distill": {}}]}, "$.data.unlabeled"),
+        ({"compress": [{"hash": {}}]}, "$.compress[0].hash"),
+        ({"compress": [{"finetune": {}}, {"factor": {"embedding": 8}}]}, "$.compress[1].factor.embedding"),
+        ({"compress": [{"distill": {"losses": {"self": 1}}}]}, "$.compress[0].distill.losses.self"),
+        ({"compress": [{"distill": {"teachers": ["other"]}}]}, "$.compress[0].distill.teachers"),
+        ({"search": {"ranges": [{"path": "seed", "choices": [1, 2]}]}}, "$.search"),
+    ],
+)
+def test_what_a_language_model_has_not_is_refused_at_its_place(changed: dict[str, Any], where: str) -> None:
+    with pytest.raises(SpecError) as caught:
+        recipe(**changed)
+    assert caught.value.where == where
+    assert caught.value.remedy
+
+
+def test_a_classifier_has_no_perplexity_and_no_plain_lines() -> None:
+    labelled = {"source": "jsonl", "files": ["a.jsonl"]}
+    with pytest.raises(SpecError, match="perplexity") as caught:
+        recipe(task="classify", data=labelled, gates={"perplexity_rise": 5})
+    assert caught.value.where == "$.gates.perplexity_rise"
+    with pytest.raises(SpecError, match="no labels") as caught:
+        recipe(task="classify")
+    assert caught.value.where == "$.data.source"
+
+
+def test_perplexity_is_e_to_the_mean_of_a_token() -> None:
+    uniform = NextTokens(hits=1, tokens=4, nll=4 * math.log(50))
+    assert uniform.perplexity == pytest.approx(50)
+    assert uniform.accuracy == 25.0
+    assert NextTokens(0, 0, 0.0).perplexity == 1.0
+    assert math.isfinite(NextTokens(0, 1, 1e6).perplexity), "a manifest holds no infinity"
+
+
+def test_what_was_written_before_there_were_language_models_still_decodes() -> None:
+    report = codec.decode(StepReport, {"kind": "finetune", "parameters": 1, "validation_accuracy": 80.0})
+    assert report.perplexity is None
+    times = dict.fromkeys(("import_ms", "init_ms", "first_ms"), 1.0)
+    sizes = dict.fromkeys(("bare_rss", "bare_pss", "vm_hwm", "pss"), 1)
+    old = {**times, **sizes, "end_to_end": [1.0], "model_only": [1.0], "labels": [0]}
+    assert codec.decode(Measured, old).language is None
+    blob = {"sha256": "0" * 64, "size": 1}
+    artifact = {"name": "a", "role": "optimized", "format": "tflite", "scheme": "w8_a8_static", "signatures": []}
+    assert codec.decode(Artifact, {**artifact, "blob": blob, "tokenizer": blob}).perplexity is None
