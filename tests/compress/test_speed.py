@@ -15,7 +15,7 @@ pytest.importorskip("transformers")
 
 from torch.nn.functional import cross_entropy  # noqa: E402
 
-from edgekit.compress import accuracy, apply, augment, devices, finetune, memory, training  # noqa: E402
+from edgekit.compress import accuracy, apply, augment, devices, losses, memory, training  # noqa: E402
 from edgekit.compress.encoded import Batch, Encoded, batch, encode  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
 from edgekit.errors import BuildError  # noqa: E402
@@ -186,9 +186,10 @@ def test_a_training_that_diverges_leaves_the_last_good_weights_as_a_checkpoint(
     calls = iter(range(1000))
 
     def broken(logits: Any, labels: Any) -> Any:
-        return cross_entropy(logits, labels) * (float("nan") if next(calls) == bad else 1.0)
+        return surprise(logits, labels) * (float("nan") if next(calls) == bad else 1.0)
 
-    monkeypatch.setattr(finetune, "cross_entropy", broken)
+    surprise = losses.surprise
+    monkeypatch.setattr(losses, "surprise", broken)
     step = Step(finetune=Finetune(epochs=3, batch=16, learning_rate=1e-4))
     with pytest.raises(BuildError, match="diverged") as caught:
         apply(step, teacher, None, samples, tmp_path / "out", **TASK)
