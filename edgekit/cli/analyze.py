@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.cli.options import Verbs, add_device, home, verb
+from edgekit.cli.options import Verbs, add_device, add_settings, home, verb
 from edgekit.cli.paper import table
 
 if TYPE_CHECKING:
@@ -21,14 +21,7 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe's YAML file or name (see 'edgekit recipes')")
     add_device(parser)
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page with a heat map")
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one value of the recipe, as data.validation=1000",
-    )
+    add_settings(parser, "data.validation=1000")
 
 
 def run(args: Namespace, progress: Progress) -> Analyzed:

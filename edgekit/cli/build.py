@@ -6,7 +6,7 @@ from argparse import Namespace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.cli.options import Verbs, home, verb
+from edgekit.cli.options import Verbs, add_output, add_settings, home, verb
 from edgekit.cli.paper import figure, megabytes, short, table
 
 if TYPE_CHECKING:
@@ -36,17 +36,8 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("recipe", metavar="RECIPE", help="a recipe's YAML file or name (see 'edgekit recipes')")
     parser.add_argument("--target", metavar="NAME", help="build for this kind of board: a name or a YAML file")
     parser.add_argument("--device", metavar="NAME", help="measure the gates' latency and memory on this device")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="DIR", help="write the bundle here, instead of into edgekit's own folder"
-    )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one value of the recipe, as compress.0.finetune.epochs=1",
-    )
+    add_output(parser)
+    add_settings(parser, "compress.0.finetune.epochs=1")
     parser.add_argument("--html", type=Path, metavar="FILE", help="write a page: candidates, steps, loss curves")
     parser.add_argument(
         "--locked",

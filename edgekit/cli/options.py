@@ -80,6 +80,25 @@ def add_device(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--device", metavar="NAME", help="a registered device, by name or user@host[:port]")
 
 
+def add_settings(parser: argparse.ArgumentParser, example: str) -> None:
+    """``--set``: values of the recipe that are others this time."""
+    parser.add_argument(
+        "--set",
+        dest="overrides",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help=f"change one value of the recipe, as {example}",
+    )
+
+
+def add_output(parser: argparse.ArgumentParser) -> None:
+    """``-o``: where the bundle goes."""
+    parser.add_argument(
+        "-o", "--output", type=Path, metavar="DIR", help="write the bundle here, instead of into edgekit's own folder"
+    )
+
+
 def count(text: str) -> int:
     """A whole number of 1 or more, for argparse's ``type``."""
     if not text.isdecimal() or int(text) < 1:

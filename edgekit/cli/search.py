@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
-from edgekit.cli.options import Verbs, add_device, count, home, verb
+from edgekit.cli.options import Verbs, add_device, add_output, add_settings, count, home, verb
 from edgekit.cli.paper import figure, megabytes, short, table
 
 if TYPE_CHECKING:
@@ -25,17 +24,8 @@ def add(verbs: Verbs) -> None:
     parser.add_argument("--engine", default="local", metavar="NAME", help="local, or ray: a Ray cluster")
     parser.add_argument("--workers", type=count, default=1, metavar="N", help="candidates at once on the cluster")
     parser.add_argument("--dry-run", action="store_true", help="say what would be drawn from, and no more")
-    parser.add_argument(
-        "-o", "--output", type=Path, metavar="DIR", help="write the bundle here, instead of into edgekit's own folder"
-    )
-    parser.add_argument(
-        "--set",
-        dest="overrides",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        help="change one value of the recipe, as search.random=4",
-    )
+    add_output(parser)
+    add_settings(parser, "search.random=4")
 
 
 def run(args: Namespace, progress: Progress) -> Searched | SearchPlan:

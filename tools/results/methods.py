@@ -12,7 +12,7 @@ import record
 
 from edgekit import bundle as bundles
 from edgekit import load, pipeline
-from edgekit.errors import EdgekitError
+from edgekit.errors import EdgekitError, UsageError
 from edgekit.outcome import Built
 from edgekit.spec.recipe import Recipe
 from edgekit.spec.training import Training
@@ -47,6 +47,8 @@ def run(device: str | None, names: Sequence[str] = (), seeds: Sequence[int] = ()
         try:
             built = pipeline.build(file, target=TARGET, device=device, overrides=overrides)
             record.save(measured(built, group, recipe.description, _seed(recipe)))
+        except UsageError:
+            raise  # a missing board says nothing of a method
         except EdgekitError as error:
             record.save(record.Record(recipe.name, group, recipe.description, failure=error.message))
             print(f"{recipe.name}: {error.message}", file=sys.stderr)

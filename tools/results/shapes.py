@@ -16,7 +16,7 @@ import methods
 import record
 
 from edgekit import load, pipeline
-from edgekit.errors import EdgekitError
+from edgekit.errors import EdgekitError, UsageError
 
 SHAPES = {"base": (12, 768, 12), "large": (24, 1024, 16)}
 SCHEMES = ("w32_a32_float", "w8_a32_dynamic", "w8_a8_static")
@@ -34,6 +34,8 @@ def run(tokenizer: Path, out: Path, device: str | None, names: Sequence[str] = (
             try:
                 built = pipeline.build(file, target=methods.TARGET, device=device)
                 row = replace(methods.measured(built, "shapes", title, 7), accuracy=None, reference=None)
+            except UsageError:
+                raise  # a missing board says nothing of a shape
             except EdgekitError as error:
                 row = record.Record(f"shape-{name}-{scheme}", "shapes", title, failure=error.message)
             record.save(row)
