@@ -95,8 +95,8 @@ def _introduction(records: list[Record]) -> str:
     return (
         "# Results\n\n"
         "Every method on one task: Debian's package descriptions, sorted into 20 sections. Regenerate this page with\n"
-        "`python tools/results`; it reads the records in `docs/results/`, which `python tools/results methods`, `peers`,\n"
-        "`shapes` and `costs` measure. A method without a row was not measured yet.\n\n"
+        "`python tools/results`; it reads the records in `docs/results/`, which `python tools/results methods`,\n"
+        "`peers`, `shapes` and `costs` measure. A method without a row was not measured yet.\n\n"
         f"Accuracy is of the shipped file in its own runtime, on {texts} held-out texts, and Δ in points against the\n"
         f"teacher. Time and memory were measured on: {', '.join(devices) or 'no device yet'}. The counted clock is\n"
         "instructions × 8 ns: a cost for comparing, not a real board's time. Memory is the process's high-water mark\n"
