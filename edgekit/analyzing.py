@@ -40,7 +40,7 @@ def analyze(
     inputs = {
         "from": reference.key,
         "samples": samples.digest,
-        "length": asked.data.lengths[-1],
+        "length": builder.lengths[-1],
         "code": code_digest("exploration", "compress", "models", "data"),
         "versions": versions("torch", "transformers", "tokenizers"),
     }
@@ -49,7 +49,7 @@ def analyze(
         from edgekit.exploration import sensitivity
 
         accuracy, cells = sensitivity.scan(
-            reference.folder, samples.train, samples.validation, asked.data.lengths[-1], report
+            reference.folder, samples.train, samples.validation, builder.lengths[-1], report
         )
         found = _summed(asked.name, accuracy, len(samples.validation), cells)
         (part / "sensitivity.json").write_text(codec.dumps(found))
@@ -57,7 +57,7 @@ def analyze(
     folder = builder.stages.run("sensitivity", inputs, make)
     found = codec.loads(Sensitivity, (folder / "sensitivity.json").read_text())
     if device is not None:
-        found = replace(found, target=device.target, saved_ms=_saved(asked, reference, device, home, samples, report))
+        found = replace(found, target=device.target, saved_ms=_saved(builder, reference, device, samples))
     return Analyzed(found, page.write_html(found, html) if html else None)
 
 
@@ -71,7 +71,9 @@ def _teacher(builder: Builder, samples: object) -> Module:
         builder.home,
         builder.report,
     )
-    return steps.compress(builder.model(), samples)[0]
+    model = builder.model(samples)
+    steps.lengths = builder.lengths
+    return steps.compress(model, samples)[0]
 
 
 def _summed(name: str, accuracy: float, texts: int, cells: Iterable[Cell]) -> Sensitivity:
@@ -82,12 +84,11 @@ def _summed(name: str, accuracy: float, texts: int, cells: Iterable[Cell]) -> Se
     return Sensitivity(name, round(accuracy, 4), texts, round(error, 4), layers, kept)
 
 
-def _saved(
-    asked: Recipe, reference: Module, device: Device, home: Home, samples: object, report: Report
-) -> dict[str, float]:
+def _saved(builder: Builder, reference: Module, device: Device, samples: object) -> dict[str, float]:
     """Milliseconds a text that each method would save at each layer, by the latency table, against float."""
     from edgekit.exploration import probe
 
+    asked = builder.recipe
     (form,) = asked.convert.formats[:1]
     if FLOAT not in FORMAT_SCHEMES[form]:
         raise BuildError(f"{form} has no float scheme to compare with", where="$.convert.formats")
@@ -95,10 +96,10 @@ def _saved(
     if not (checkpoint / "edgekit.json").is_file():
         raise BuildError("the model has no structure file yet", remedy="start the recipe with a step finetune")
     _, shapes = probe.read(checkpoint)
-    with Scale(home, device, samples, asked.convert, report) as scale:
+    with Scale(builder.home, device, samples, asked.convert, builder.report) as scale:
 
         def price(changed: list[Shape], scheme: str = FLOAT) -> float:
-            return scale.predict(checkpoint, changed, Settings(form, scheme), asked.data.lengths)
+            return scale.predict(checkpoint, changed, Settings(form, scheme), builder.lengths)
 
         whole = price(list(shapes))
         whole_dynamic = price(list(shapes), DYNAMIC) if DYNAMIC in FORMAT_SCHEMES[form] else None

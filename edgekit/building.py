@@ -7,12 +7,12 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit import evaluating
+from edgekit import checking, evaluating, starting
 from edgekit.errors import BuildError
 from edgekit.evaluating import Files, Made, blob_of
 from edgekit.home import Home
@@ -22,30 +22,23 @@ from edgekit.spec.device import Device
 from edgekit.spec.manifest import Artifact, GoldenCase, Manifest, Parity, Realised, Role, Signature
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Recipe, Step
-from edgekit.spec.scheme import FORMAT_SCHEMES, STARTS_FROM, STATIC
+from edgekit.spec.scheme import FORMAT_SCHEMES, STARTS_FROM
 from edgekit.spec.step import StepReport
 from edgekit.spec.target import Target
 from edgekit.spec.task import LANGUAGE
 from edgekit.stages import Stages, code_digest, files_digest, versions
+from edgekit.starting import Module
 
 if TYPE_CHECKING:
     from edgekit.data.lengths import LengthStatistics
 
-__all__ = ["Builder", "Made"]
+__all__ = ["Builder", "Made", "Module"]
 
 TRAINERS = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
 CONVERTERS = (*TRAINERS, "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "torchao")
 GOLDEN = 16
 STEP = "step.json"
 DRAWN = 1024
-
-
-@dataclass(frozen=True)
-class Module:
-    """A checkpoint folder and the key of the stage that made it."""
-
-    folder: Path
-    key: str
 
 
 class Builder:
@@ -61,6 +54,8 @@ class Builder:
         self.licences: dict[str, str] = {}
         #: What the recipe's steps did, in order.
         self.steps: list[StepReport] = []
+        #: The length buckets in tokens; where the recipe lets the texts choose them, known once ``model`` is.
+        self.lengths = recipe.data.lengths
 
     def samples(self) -> Any:
         """Texts and labels; the folder is named by their digest, so that new package lists are new data."""
@@ -82,28 +77,19 @@ class Builder:
             self.licences["data"] = made.provenance["licence"]
         return replace(samples.read(final), provenance=made.provenance)
 
-    def model(self) -> Module:
-        """The checkpoint the recipe starts from. Raises BuildError where it cannot be had, or a bucket is too long."""
-        from edgekit.models import folder, source
+    def model(self, samples: Any) -> Module:
+        """The checkpoint the recipe starts from, its tokenizer prepared for these samples; settles the length buckets.
+        Raises BuildError where it cannot be had, or a bucket is too long."""
+        found, self.licences["model"] = starting.resolved(self.recipe, self.base, self.home.cache, self.report)
+        prepared = starting.tokenizing(found, self.recipe.data, self.stages)
+        self.lengths = starting.lengths(prepared, self.recipe.data, samples, self.report)
+        return prepared
 
-        found = source.resolve(self.recipe.model, self.base, self.home.cache, self.report)
-        longest, positions = self.recipe.data.lengths[-1], folder.positions(found)
-        if positions is not None and longest > positions:
-            raise BuildError(
-                "a length bucket is longer than the model's positions",
-                where="$.data.lengths",
-                given=longest,
-                allowed=f"up to {positions} tokens",
-                remedy="leave it out; texts are cut at the last bucket",
-            )
-        self.licences["model"] = folder.licence(found)
-        return Module(found, _folder_digest(found))
-
-    def lengths(self, shipped: Made, samples: Any) -> LengthStatistics:
+    def statistics(self, shipped: Made, samples: Any) -> LengthStatistics:
         """How the texts fall into the buckets with the tokenizer that ships."""
         from edgekit.data import lengths
 
-        return lengths.statistics(samples, shipped.tokenizer, self.recipe.data.lengths)
+        return lengths.statistics(samples, shipped.tokenizer, self.lengths)
 
     def compress(self, model: Module, samples: Any) -> tuple[Module, Module]:
         """Run the recipe's steps in order; gives the reference (the teacher) and the compressed module.
@@ -113,15 +99,15 @@ class Builder:
         """
         from edgekit import compress
 
-        _check_teachers(self.recipe, self.base, samples)
-        _check_calibration(self.recipe, samples)
+        checking.teachers(self.recipe, self.base, samples)
+        checking.calibration(self.recipe, samples)
         if self.recipe.task == LANGUAGE:
             model = self._adopted(model)
         reference = module = model
         after: list[Module] = []
         for number, step in enumerate(self.recipe.compress, 1):
             if step.needs_classifier:
-                _check_labels(reference, samples)
+                checking.labels(reference, samples)
             others = self._teachers(step, after)
             inputs = {
                 "step": codec.encode(step),
@@ -129,7 +115,7 @@ class Builder:
                 "teacher": reference.key,
                 "teachers": [one.key for one in others],
                 "samples": samples.digest,
-                "lengths": self.recipe.data.lengths,
+                "lengths": self.lengths,
                 "seed": self.recipe.seed,
                 "code": code_digest("compress", "models", "data"),
                 "versions": versions(*TRAINERS),
@@ -141,7 +127,7 @@ class Builder:
                 module.folder,
                 reference.folder,
                 samples,
-                lengths=self.recipe.data.lengths,
+                lengths=self.lengths,
                 seed=self.recipe.seed,
                 teachers=[one.folder for one in others],
                 report=_prefixed(self.report, name),
@@ -152,7 +138,7 @@ class Builder:
             after.append(module)
             if step.kind == "finetune":
                 reference = module
-        _check_labels(reference, samples)
+        checking.labels(reference, samples)
         return reference, module
 
     def _adopted(self, model: Module) -> Module:
@@ -175,7 +161,7 @@ class Builder:
                 found.append(after[one - 1])
             else:
                 folder = self.base / Path(one).expanduser()
-                found.append(Module(folder, _folder_digest(folder)))
+                found.append(Module(folder, starting.folder_digest(folder)))
         return found
 
     def baseline(self, reference: Module, samples: Any) -> Made:
@@ -231,7 +217,7 @@ class Builder:
             "format": form,
             "scheme": scheme,
             "from": module.key,
-            "lengths": recipe.data.lengths,
+            "lengths": self.lengths,
             "calibration": codec.encode(recipe.convert.calibration)
             if recipe.convert.quantization.reads_texts(scheme)
             else None,
@@ -254,7 +240,7 @@ class Builder:
                     module.folder,
                     format=form,
                     scheme=scheme,
-                    lengths=recipe.data.lengths,
+                    lengths=self.lengths,
                     samples=samples,
                     calibration=recipe.convert.calibration,
                     out=file,
@@ -265,7 +251,7 @@ class Builder:
                 )
                 texts = [one.text for one in samples.validation[:64]]
                 checked = parity.check(
-                    done, format=form, scheme=scheme, checkpoint=module.folder, texts=texts, lengths=recipe.data.lengths
+                    done, format=form, scheme=scheme, checkpoint=module.folder, texts=texts, lengths=self.lengths
                 )
                 described = {
                     "signatures": codec.encode(done.signatures),
@@ -364,55 +350,6 @@ def _written(folder: Path, rows: Sequence[Any]) -> Path:
     return file
 
 
-def _check_labels(reference: Module, samples: Any) -> None:
-    """Its logits are read in the samples' order: raise BuildError where the reference has other labels, or none. A
-    language model has none, and neither have its samples."""
-    from edgekit.models import folder
-
-    known = folder.labels(reference.folder)
-    if known == samples.labels:
-        return
-    raise BuildError(
-        "the checkpoint was trained for other labels, or in another order" if known else "the model has no classifier",
-        where="$.compress",
-        given=f"the model knows {', '.join(known) or 'no labels'}",
-        allowed=f"the data's labels: {', '.join(samples.labels)}",
-        remedy="start with a step finetune"
-        + (f", or give the data the checkpoint's order: data.labels: [{', '.join(known)}]" if known else ""),
-    )
-
-
-def _check_teachers(recipe: Recipe, base: Path, samples: Any) -> None:
-    """Raise BuildError where a folder that teaches later cannot be read, or knows other labels than the data's."""
-    from edgekit.models import folder
-
-    for number, step in enumerate(recipe.compress):
-        for one in step.distill.teachers if step.distill else ():
-            known = samples.labels if isinstance(one, int) else folder.labels(base / Path(one).expanduser())
-            if known != samples.labels:
-                raise BuildError(
-                    "a teacher knows other labels than the data, or in another order",
-                    where=f"$.compress[{number}].distill.teachers",
-                    given=f"{one} knows {', '.join(known) or 'no labels'}",
-                    allowed=f"the data's labels: {', '.join(samples.labels)}",
-                )
-
-
-def _check_calibration(recipe: Recipe, samples: Any) -> None:
-    """Raise BuildError where there are fewer training texts than the recipe calibrates on."""
-    asked, there = recipe.convert, len(samples.train)
-    trained = any(step.qat is not None and step.qat.static for step in recipe.compress)
-    read = [one for one in asked.schemes if asked.quantization.reads_texts(one) and not (trained and one == STATIC)]
-    if "tflite" in asked.formats and read and asked.calibration.samples > there:
-        raise BuildError(
-            f"too few training texts to calibrate {read[0]} on",
-            where="$.convert.calibration.samples",
-            given=f"{asked.calibration.samples} asked, {there} there",
-            allowed=f"2 to {there}" if there > 1 else None,
-            remedy="lower it, or bring more training texts",
-        )
-
-
 def _compressed(run: Callable[..., StepReport], part: Path) -> None:
     (part / STEP).write_text(codec.dumps(run(part / "checkpoint")))
 
@@ -428,12 +365,6 @@ def _source(folder: Path, form: str, scheme: str) -> Path:
     if failure:
         raise BuildError(f"{form}-{scheme}, which it starts from, failed: {failure}")
     return folder / f"model.{form}"
-
-
-def _folder_digest(folder: Path) -> str:
-    """Of the three files that make a checkpoint, and those of its structure and its grid where there are any."""
-    names = ("config.json", "model.safetensors", "tokenizer.json", "edgekit.json", "quantization.json")
-    return codec.digest({name: blob_of(folder / name).sha256 for name in names if (folder / name).is_file()})
 
 
 def _prefixed(report: Report, name: str) -> Callable[[str, float | None], None]:

@@ -130,7 +130,7 @@ def build(
     builder.stages.watch = guard.stage
     samples = builder.samples()
     guard.data(samples.digest)
-    model = builder.model()
+    model = builder.model(samples)
     guard.model(model.key)
     reference, module = builder.compress(model, samples)
     baseline = builder.baseline(reference, samples)
@@ -155,7 +155,7 @@ def build(
         digest,
         manifest,
         candidates,
-        builder.lengths(shipped, samples),
+        builder.statistics(shipped, samples),
         tuple(builder.stages.reused),
         tuple(builder.steps),
         lock.write(found, lock.beside(folder)),

@@ -54,7 +54,7 @@ class Searching:
         builder = Builder(self.asked, self.file.parent, self.home, self.report)
         self.stages = builder.stages
         self.samples = builder.samples()
-        self.model = builder.model()
+        self.model = builder.model(self.samples)
 
     @property
     def search(self) -> Search:

@@ -55,7 +55,7 @@ def train(work: Work, report: Report = quiet) -> tuple[Option, ...] | str:
     # the test texts decide about the winner alone: who chooses among many by them has learned them
     judged = replace(samples, test=samples.validation, digest=samples.digest + "-validation")
     try:
-        reference, module = builder.compress(builder.model(), samples)
+        reference, module = builder.compress(builder.model(samples), samples)
         baseline = builder.baseline(reference, judged)
         made = builder.candidates(module, judged)
     except BuildError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import zipfile
@@ -13,7 +14,7 @@ from pipeline_kit import KINDS, RECIPE, write
 
 from edgekit import load
 from edgekit.building import Builder
-from edgekit.errors import BuildError, MissingExtra
+from edgekit.errors import BuildError, MissingExtra, SpecError
 from edgekit.home import Home
 from edgekit.outcome import Candidate
 
@@ -40,12 +41,12 @@ def trained(tiny_bert: Path, tmp_path: Path) -> Path:
 def test_a_trained_checkpoint_keeps_its_order_of_labels(trained: Path, tmp_path: Path) -> None:
     build = builder(tmp_path, trained)
     with pytest.raises(BuildError, match="another order") as caught:
-        build.compress(build.model(), build.samples())
+        build.compress(build.model(samples := build.samples()), samples)
     assert ", ".join(LABELS) in str(caught.value)
     assert f"data.labels: [{', '.join(LABELS[::-1])}]" in str(caught.value)
 
     turned = builder(tmp_path, trained, overrides=(f"data.labels=[{', '.join(LABELS[::-1])}]",))
-    model = turned.model()
+    model = turned.model(turned.samples())
     assert turned.compress(model, turned.samples()) == (model, model)
 
 
@@ -53,14 +54,14 @@ def test_a_trained_checkpoint_keeps_its_order_of_labels(trained: Path, tmp_path:
 def test_a_model_without_a_classifier_needs_finetuning_first(steps: str, tiny_bert: Path, tmp_path: Path) -> None:
     build = builder(tmp_path, tiny_bert, PLAIN + steps)
     with pytest.raises(BuildError, match="no classifier") as caught:
-        build.compress(build.model(), build.samples())
+        build.compress(build.model(samples := build.samples()), samples)
     assert "finetune" in str(caught.value)
 
 
 def test_a_bucket_beyond_the_models_positions_is_refused_before_training(tiny_bert: Path, tmp_path: Path) -> None:
-    assert builder(tmp_path, tiny_bert, overrides=("data.lengths=[8, 32]",)).model()
+    assert builder(tmp_path, tiny_bert, overrides=("data.lengths=[8, 32]",)).model(None)
     with pytest.raises(BuildError, match="positions") as caught:
-        builder(tmp_path, tiny_bert, overrides=("data.lengths=[8, 33]",)).model()
+        builder(tmp_path, tiny_bert, overrides=("data.lengths=[8, 33]",)).model(None)
     assert (caught.value.given, caught.value.allowed) == (33, "up to 32 tokens")
 
 
@@ -77,7 +78,8 @@ def test_a_folder_that_cannot_teach_is_refused_before_anything_is_trained(
     steps = "compress: [finetune: {epochs: 1}, distill: {layers: [0], teachers: [../other]}]\n"
     told: list[str] = []
     build = builder(tmp_path, tiny_bert, PLAIN + steps, report=lambda message, done=None: told.append(message))
-    model, samples = build.model(), build.samples()
+    samples = build.samples()
+    model = build.model(samples)
     with pytest.raises(BuildError, match=said) as caught:
         build.compress(model, samples)
     assert "other" in str(caught.value)
@@ -89,7 +91,8 @@ def test_too_few_texts_to_calibrate_on_are_told_before_anything_is_trained(tiny_
     asked = ("convert.schemes=[w8_a8_static]", "convert.calibration.samples=5000")
     told: list[str] = []
     build = builder(tmp_path, tiny_bert, PLAIN + steps, asked, report=lambda message, done=None: told.append(message))
-    model, samples = build.model(), build.samples()
+    samples = build.samples()
+    model = build.model(samples)
     with pytest.raises(BuildError, match="too few training texts to calibrate w8_a8_static on") as caught:
         build.compress(model, samples)
     assert caught.value.allowed == f"2 to {len(samples.train)}"
@@ -105,7 +108,7 @@ def test_what_starts_from_a_failed_file_fails_with_it(
 
     monkeypatch.setattr("edgekit.convert.convert", fails)
     build = builder(tmp_path, trained)
-    found = build.candidates(build.model(), build.samples())
+    found = build.candidates(build.model(samples := build.samples()), samples)
     assert all(isinstance(one, Candidate) for one in found)
     assert [one.failure for one in found if isinstance(one, Candidate)] == [
         "made to fail",
@@ -128,7 +131,8 @@ def test_two_builds_of_one_recipe_prepare_the_same_samples(trained: Path, tmp_pa
 
 def test_an_evaluation_leaves_no_agent_behind(trained: Path, tmp_path: Path) -> None:
     build = builder(tmp_path, trained, overrides=("convert.schemes=[w32_a32_float]",))
-    model, samples = build.model(), build.samples()
+    samples = build.samples()
+    model = build.model(samples)
     (made,) = build.candidates(model, samples)
     assert not isinstance(made, Candidate), made.failure
     assert made.artifact.accuracy_samples == 60
@@ -147,7 +151,7 @@ def test_a_packages_model_and_its_licence(trained: Path, tmp_path: Path, monkeyp
     monkeypatch.setenv("PIP_NO_INDEX", "1")
     monkeypatch.setenv("PIP_FIND_LINKS", str(tmp_path))
     build = builder(tmp_path, trained, PLAIN.replace("{path: bert}", "{package: toy-model==1.0}"))
-    found = build.model()
+    found = build.model(None)
     assert found.folder.parent == tmp_path / "home" / "cache" / "models"
     assert build.licences == {"model": "MIT"}
 
@@ -161,3 +165,27 @@ def test_without_torch_a_recipe_without_steps_names_the_extra(trained: Path, tmp
     assert done.returncode == MissingExtra("torch", "host").exit_code, done.stderr
     assert "pip install 'edgekit[host]'" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_texts_choose_the_buckets_and_the_tokenizer_is_prepared_for_them(trained: Path, tmp_path: Path) -> None:
+    labels = f"data.labels=[{', '.join(LABELS[::-1])}]"
+    asked = (labels, "data.buckets=3", "data.lengths=[32]", "data.truncation_side=left")
+    build = builder(tmp_path, trained, overrides=asked)
+    samples = build.samples()
+    model = build.model(samples)
+    assert len(build.lengths) <= 3
+    assert build.lengths[-1] == 32
+    even = build.lengths != (32,) and max(build.lengths[:-1]) < 32
+    assert even, "the texts are short: one bucket would pad them all"
+    truncation = json.loads((model.folder / "tokenizer.json").read_text())["truncation"]
+    assert truncation["direction"] == "Left"
+    assert build.model(samples) == model
+    assert builder(tmp_path, trained, overrides=(labels,)).model(samples).key != model.key
+
+
+def test_a_search_wants_its_lengths_named(tiny_bert: Path, tmp_path: Path) -> None:
+    search = "search:\n  trials: 2\n  ranges:\n    - {path: seed, choices: [1, 2]}\n"
+    with pytest.raises(SpecError, match="known beforehand") as caught:
+        builder(tmp_path, tiny_bert, PLAIN + search, overrides=("data.buckets=3",))
+    assert caught.value.where is not None
+    assert "data.buckets" in caught.value.where

@@ -23,6 +23,8 @@ PIPELINE = {
     "trying",
     "tabling",
     "analyzing",
+    "starting",
+    "checking",
 }
 STAGES = {"data", "models", "compress", "convert", "bundle", "benchmark", "report", "emulate", "load"}
 ALLOWED: dict[str, set[str]] = {

@@ -9,6 +9,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 from edgekit.agent.runtimes import Runner
 from edgekit.errors import DeviceError
+from edgekit.spec.text import clean
 
 _PAD_TOKENS = ("[PAD]", "<pad>")
 
@@ -32,7 +33,8 @@ class Outcome:
 
 
 class Tokenizer:
-    """A tokenizer.json, cut to ``limit`` tokens; padding is done here, by bucket. Needs the ``tokenizers`` wheel."""
+    """A tokenizer.json, cut to ``limit`` tokens on the side that the file names; padding is done here, by bucket. Texts
+    are cleaned as those that the model learned from. Needs the ``tokenizers`` wheel."""
 
     def __init__(self, file: str, limit: int) -> None:
         import tokenizers
@@ -40,10 +42,11 @@ class Tokenizer:
         self._tokenizer = tokenizers.Tokenizer.from_file(file)
         self.pad_id = _pad_id(self._tokenizer)
         self._tokenizer.no_padding()
-        self._tokenizer.enable_truncation(max_length=limit)
+        own = self._tokenizer.truncation
+        self._tokenizer.enable_truncation(max_length=limit, direction=own["direction"] if own else "right")
 
     def __call__(self, text: str) -> Tokens:
-        encoding = self._tokenizer.encode(text)
+        encoding = self._tokenizer.encode(clean(text))
         return Tokens(tuple(encoding.ids), bool(encoding.overflowing))
 
     def spelled(self, number: int) -> str:

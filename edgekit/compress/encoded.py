@@ -13,6 +13,7 @@ from torch.nn.functional import pad
 from edgekit.data.samples import Sample
 from edgekit.errors import BuildError
 from edgekit.models.checkpoint import Checkpoint
+from edgekit.models.tokenizer import truncate
 from edgekit.spec.task import CLASSIFY, LANGUAGE, Task
 
 #: The label of a text that has none, and of a token that none comes after.
@@ -136,7 +137,7 @@ def _following(input_ids: torch.Tensor, attention_mask: torch.Tensor, labels: to
 def _tokenizer(checkpoint: Checkpoint, length: int) -> Tokenizer:
     tokenizer = Tokenizer.from_str(checkpoint.tokenizer)
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length=length)
+    truncate(tokenizer, length)
     return tokenizer
 
 

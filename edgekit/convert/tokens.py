@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
+from edgekit.models.tokenizer import truncate
+
 #: ``input_ids`` and ``attention_mask``, int32 [1, length] each.
 Inputs = dict[str, np.ndarray]
 
@@ -16,7 +18,7 @@ def tokenize(folder: Path, texts: Sequence[str], longest: int) -> list[list[int]
     """Token ids of each text with the folder's tokenizer.json, special tokens included, cut to ``longest`` tokens."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
-    tokenizer.enable_truncation(max_length=longest)
+    truncate(tokenizer, longest)
     return [one.ids for one in tokenizer.encode_batch(list(texts))]
 
 

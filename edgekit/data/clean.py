@@ -6,19 +6,17 @@ import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
+from edgekit.spec.text import clean as cleaned
+
 Labelled = tuple[str, str]
 #: The label of a text that has none: a language model's texts all have this one.
 NO_LABEL = ""
 
 
 def clean(text: str, lowercase: bool = False) -> str:
-    """Unicode NFC, control and format characters dropped, white space folded to single spaces.
-
-    Format characters (zero-width space, byte-order mark, soft hyphen) go as well: they are invisible, and a tokenizer
-    would spell them. Lower-casing is Unicode's, followed by NFC again since it can take letters apart.
-    """
-    text = unicodedata.normalize("NFC", text)
-    text = " ".join("".join(" " if one.isspace() else one for one in text if one.isspace() or _visible(one)).split())
+    """As ``edgekit.spec.text.clean`` does on the device. Lower-casing is Unicode's, followed by NFC again since it can
+    take letters apart; on the device the tokenizer's normalizer does it (``edgekit.models.tokenizer``)."""
+    text = cleaned(text)
     return unicodedata.normalize("NFC", text.lower()) if lowercase else text
 
 
@@ -31,8 +29,3 @@ def distinct(rows: Iterable[Labelled]) -> list[Labelled]:
     for text, label in rows:
         counts[text][label] += 1
     return [(text, min(labels, key=lambda one: (-labels[one], one))) for text, labels in sorted(counts.items())]
-
-
-def _visible(character: str) -> bool:
-    # Cc control, Cf format, Cs lone surrogate: none of them can be seen or encoded
-    return unicodedata.category(character) not in ("Cc", "Cf", "Cs")

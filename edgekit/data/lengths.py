@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.data.samples import Samples
 from edgekit.errors import MissingExtra
+
+#: Matrix kernels for ARM compute four rows or more at a time: a length between costs as much as the next multiple.
+ROWS = 4
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,12 @@ class LengthStatistics:
 
 def statistics(samples: Samples, tokenizer_file: Path, lengths: Sequence[int]) -> LengthStatistics:
     """Count the tokens of every text of ``samples`` with the tokenizer in ``tokenizer_file``."""
+    texts = [one.text for part in (samples.train, samples.validation, samples.test) for one in part]
+    return summarise(counts(texts, tokenizer_file), lengths)
+
+
+def counts(texts: Sequence[str], tokenizer_file: Path) -> list[int]:
+    """Tokens of each text, special ones included, before truncation."""
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
@@ -36,8 +46,36 @@ def statistics(samples: Samples, tokenizer_file: Path, lengths: Sequence[int]) -
     tokenizer = Tokenizer.from_file(str(tokenizer_file))
     tokenizer.no_truncation()
     tokenizer.no_padding()
-    texts = [one.text for part in (samples.train, samples.validation, samples.test) for one in part]
-    return summarise([len(one.ids) for one in tokenizer.encode_batch_fast(texts)], lengths)
+    return [len(one.ids) for one in tokenizer.encode_batch_fast(list(texts))]
+
+
+def choose(counts: Sequence[int], buckets: int, longest: int) -> tuple[int, ...]:
+    """The ``buckets`` lengths, rising up to ``longest``, that pad texts of these token ``counts`` least.
+
+    Lengths are multiples of ``ROWS``, apart from ``longest``. Exact, by dynamic programming over the last bucket but
+    one (the k-median problem on a line); of equals the smaller lengths. Fewer come out where fewer do as well.
+    """
+    ends = [*range(ROWS, longest, ROWS), longest]
+    kept = sorted(min(one, longest) for one in counts)
+    # texts up to each end
+    below = [0] + [bisect_right(kept, end) for end in ends]
+    #: computed positions by the number of buckets used so far, for texts up to each end, and the lengths
+    best: list[tuple[int, tuple[int, ...]]] = [(end * below[at], (end,)) for at, end in enumerate(ends, 1)]
+    for _ in range(buckets - 1):
+        best = [
+            min(
+                [
+                    best[at - 1],
+                    *(
+                        (best[cut - 1][0] + end * (below[at] - below[cut]), (*best[cut - 1][1], end))
+                        for cut in range(1, at)
+                    ),
+                ],
+                key=lambda found: (found[0], len(found[1]), found[1]),
+            )
+            for at, end in enumerate(ends, 1)
+        ]
+    return best[-1][1]
 
 
 def summarise(counts: Sequence[int], lengths: Sequence[int]) -> LengthStatistics:

@@ -21,6 +21,7 @@ from edgekit.models import grid as grids
 from edgekit.models.families import Family
 from edgekit.models.grid import Grid
 from edgekit.models.structure import FILE, Layer, Structure
+from edgekit.models.tokenizer import unpadded
 from edgekit.spec import codec
 from edgekit.spec.task import CLASSIFY, LANGUAGE, Task
 
@@ -136,7 +137,7 @@ def save(checkpoint: Checkpoint, folder: Path) -> None:
     weights = {name: one.detach().contiguous() for name, one in weights.items()}
     save_file(weights, temporary / WEIGHTS, metadata={"format": "pt"})
     (temporary / CONFIG).write_text(_config_text(checkpoint, structure), "utf-8")
-    (temporary / TOKENIZER).write_text(_unpadded(checkpoint.tokenizer), "utf-8")
+    (temporary / TOKENIZER).write_text(unpadded(checkpoint.tokenizer), "utf-8")
     (temporary / FILE).write_text(json.dumps(codec.encode(structure), indent=1, ensure_ascii=False) + "\n", "utf-8")
     if checkpoint.grid is not None and checkpoint.grid.fits(checkpoint.module):
         grids.write(checkpoint.grid, temporary)
@@ -311,10 +312,3 @@ def _config_text(checkpoint: Checkpoint, structure: Structure) -> str:
         values["id2label"] = {str(number): label for number, label in enumerate(checkpoint.labels)}
         values["label2id"] = {label: number for number, label in enumerate(checkpoint.labels)}
     return json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n"
-
-
-def _unpadded(tokenizer: str) -> str:
-    """tokenizer.json without padding and truncation of its own: those belong to the length buckets."""
-    values = json.loads(tokenizer)
-    values["padding"] = values["truncation"] = None
-    return json.dumps(values, ensure_ascii=False, separators=(",", ":"))

@@ -41,7 +41,9 @@ class DataSpec:
     for no labels, and takes the descriptions of all sections); ``a.b`` reaches a nested one. ``labels`` keeps only
     these classes, in this order; empty means all, sorted. ``test`` and ``validation`` are how many samples are held
     out, ``train`` caps the rest (0: all of it). ``unlabeled`` are more texts to distill on. ``lengths`` are the length
-    buckets in tokens, smallest first; the last one truncates.
+    buckets in tokens, smallest first; the last one truncates. With ``buckets``, that many are chosen by the training
+    texts instead, so that padding is least, the last of ``lengths`` being the last of them. ``lowercase`` and
+    ``truncation_side``, the end at which long texts are cut, hold in training and on the device.
     """
 
     source: Literal["debian-sections", "jsonl", "csv", "text", "hf"]
@@ -57,6 +59,8 @@ class DataSpec:
     validation: int = 500
     test: int = 2000
     lengths: Tuple[int, ...] = (16, 32, 64, 128)
+    buckets: int = 0
+    truncation_side: Literal["right", "left"] = "right"
     unlabeled: Optional[Unlabeled] = None
 
     def __post_init__(self) -> None:
@@ -65,6 +69,7 @@ class DataSpec:
             raise SpecError(
                 "length buckets rise, and start at 4 tokens or more", where="$.lengths", given=list(self.lengths)
             )
+        at_least(self.buckets, 0, "buckets")
         at_least(self.train, 0, "train")
         at_least(self.validation, 2, "validation")
         at_least(self.test, 1, "test")

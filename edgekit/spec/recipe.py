@@ -161,6 +161,13 @@ class Recipe:
                 )
         check_order([(step.kind, step.options) for step in self.compress])
         if self.search is not None:
+            if self.data.buckets:
+                raise SpecError(
+                    "a search prices its candidates at lengths that are known beforehand",
+                    where="$.data.buckets",
+                    given=self.data.buckets,
+                    remedy="name the lengths (a build with data.buckets says which it chose), and leave this out",
+                )
             self.search.check(self)
 
     def _check_unlabeled(self) -> None:

@@ -39,7 +39,7 @@ def test_the_sum_of_measured_layers_is_what_the_whole_model_takes(
     asked = load.recipe(file)
     builder = Builder(asked, tmp_path, home)
     samples = builder.samples()
-    reference, module = builder.compress(builder.model(), samples)
+    reference, module = builder.compress(builder.model(samples), samples)
     from edgekit.exploration import probe
 
     _, shapes = probe.read(module.folder)

@@ -1,0 +1,60 @@
+"""What recipe, model and data say of each other, checked before anything is trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edgekit.errors import BuildError
+from edgekit.spec.recipe import Recipe
+from edgekit.spec.scheme import STATIC
+from edgekit.starting import Module
+
+
+def labels(reference: Module, samples: Any) -> None:
+    """Its logits are read in the samples' order: raise BuildError where the reference has other labels, or none. A
+    language model has none, and neither have its samples."""
+    from edgekit.models import folder
+
+    known = folder.labels(reference.folder)
+    if known == samples.labels:
+        return
+    raise BuildError(
+        "the checkpoint was trained for other labels, or in another order" if known else "the model has no classifier",
+        where="$.compress",
+        given=f"the model knows {', '.join(known) or 'no labels'}",
+        allowed=f"the data's labels: {', '.join(samples.labels)}",
+        remedy="start with a step finetune"
+        + (f", or give the data the checkpoint's order: data.labels: [{', '.join(known)}]" if known else ""),
+    )
+
+
+def teachers(recipe: Recipe, base: Path, samples: Any) -> None:
+    """Raise BuildError where a folder that teaches later cannot be read, or knows other labels than the data's."""
+    from edgekit.models import folder
+
+    for number, step in enumerate(recipe.compress):
+        for one in step.distill.teachers if step.distill else ():
+            known = samples.labels if isinstance(one, int) else folder.labels(base / Path(one).expanduser())
+            if known != samples.labels:
+                raise BuildError(
+                    "a teacher knows other labels than the data, or in another order",
+                    where=f"$.compress[{number}].distill.teachers",
+                    given=f"{one} knows {', '.join(known) or 'no labels'}",
+                    allowed=f"the data's labels: {', '.join(samples.labels)}",
+                )
+
+
+def calibration(recipe: Recipe, samples: Any) -> None:
+    """Raise BuildError where there are fewer training texts than the recipe calibrates on."""
+    asked, there = recipe.convert, len(samples.train)
+    trained = any(step.qat is not None and step.qat.static for step in recipe.compress)
+    read = [one for one in asked.schemes if asked.quantization.reads_texts(one) and not (trained and one == STATIC)]
+    if "tflite" in asked.formats and read and asked.calibration.samples > there:
+        raise BuildError(
+            f"too few training texts to calibrate {read[0]} on",
+            where="$.convert.calibration.samples",
+            given=f"{asked.calibration.samples} asked, {there} there",
+            allowed=f"2 to {there}" if there > 1 else None,
+            remedy="lower it, or bring more training texts",
+        )
