@@ -151,7 +151,8 @@ class Searching:
         _, shapes = probe.read(folder)
         found = []
         for form in recipe.convert.formats:
-            for scheme in [one for one in recipe.convert.schemes if one in FORMAT_SCHEMES[form]]:
+            held = [one for one in recipe.convert.schemes if one in FORMAT_SCHEMES[form]]
+            for scheme in [one for one in held if scale.runs(form, one)]:
                 # a scale a block has kernels of its own
                 block = recipe.convert.quantization.block if scheme == "w4_a32_dynamic" else None
                 settings = Settings(form, scheme, self.search.threads, block or 0)

@@ -12,7 +12,7 @@ from statistics import median
 from typing import Any
 
 from edgekit.building import CONVERTERS
-from edgekit.deliver import apply
+from edgekit.deliver import apply, compatibility
 from edgekit.deliver.client import Agent
 from edgekit.deliver.local import LocalTransport
 from edgekit.errors import DeviceError, SpecError
@@ -77,6 +77,10 @@ class Scale:
                 allowed=f"1 to {self._board.target.cpu.cores}",
             )
 
+    def runs(self, form: str, scheme: str) -> bool:
+        """Whether a runtime of the board runs this."""
+        return self._board is None or not compatibility.verdict(self._board.target, form, scheme).refused
+
     def predict(self, folder: Path, shapes: Sequence[Shape], settings: Settings, lengths: Sequence[int]) -> float:
         """Milliseconds a text, end to end: the median over the texts that a build is priced with, in the buckets
         ``lengths``. What the table lacks is measured first, with layers of the checkpoint in ``folder``."""
@@ -115,9 +119,7 @@ class Scale:
                     place = Path(scratch) / f"{len(files)}"
                     probe.write(folder, shape, count, self.samples, place, lengths=lengths)
                     schemes = [settings.scheme]
-                    made = probe.export(
-                        place, settings.format, schemes, self.samples, self.asked, lengths, settings.block
-                    )
+                    made = self._exported(place, schemes, settings, lengths)
                     files[shape, count] = made[settings.scheme].file
             times = self._timed(list(files.values()), settings, lengths)
         found = []
@@ -129,6 +131,13 @@ class Scale:
                     two = times[files[shape, 2], length]
                     found.append(Entry("inner", shape, settings, length, max(0.0, two - one)))
         return found
+
+    def _exported(self, place: Path, schemes: Sequence[str], settings: Settings, lengths: Sequence[int]) -> Any:
+        from edgekit.exploration import probe
+
+        form, block = settings.format, settings.block
+        runtime = compatibility.reader(self._board.target, form) if self._board is not None else None
+        return probe.export(place, form, schemes, self.samples, self.asked, lengths, block, runtime)
 
     def _timed(
         self, files: Sequence[Path], settings: Settings, lengths: Sequence[int]
@@ -171,7 +180,7 @@ class Scale:
             place = Path(scratch) / "one"
             probe.write(folder, shape, 1, self.samples, place, lengths=lengths, whole_vocabulary=True)
             schemes = [settings.scheme]
-            made = probe.export(place, settings.format, schemes, self.samples, self.asked, lengths, settings.block)
+            made = self._exported(place, schemes, settings, lengths)
             run = self._run(place, made[settings.scheme], settings)
         if run.measured is None:
             raise DeviceError(f"the runtime died over a model of one layer: {run.failure}", where=self.name)

@@ -1,8 +1,7 @@
 """The training loop that every step shares: seeded, resumable to the bit, keeping the best epoch.
 
-AdamW (Loshchilov & Hutter 2019) with a linear warm-up and decay, gradients clipped to norm 1. Precision under float32
-is automatic mixed precision (Micikevicius 2018): products in 16 bits, weights, sums and optimizer in 32. Batches are
-of texts of like length, and several of them can make one step of the optimizer.
+AdamW (Loshchilov & Hutter 2019) with a linear warm-up and decay, gradients clipped to norm 1. Batches are of texts of
+like length, and several of them can make one step of the optimizer.
 """
 
 from __future__ import annotations
@@ -19,8 +18,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from edgekit.compress import devices, evaluate, state, threads
+from edgekit.compress import devices, evaluate, precision, state, threads
 from edgekit.compress.average import Average
+from edgekit.compress.clock import Clock
 from edgekit.compress.devices import Devices
 from edgekit.compress.encoded import Batch, Encoded, batch, shuffled
 from edgekit.compress.optimizer import adamw, rate
@@ -35,7 +35,6 @@ from edgekit.spec.training import Training
 
 CLIP = 1.0
 LAST_GOOD = "last-good"
-DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 #: The mean of a batch's texts.
 Loss = Callable[[Batch], torch.Tensor]
 #: Called with the number of the optimizer's step, from 0 over all epochs, and how many there are at most.
@@ -175,16 +174,16 @@ def reported(kind: str, done: Checkpoint, trained: Progress, started: float) -> 
 def _epochs(job: Job, here: Devices) -> None:
     """One process's part of the training; what it comes to is in the work folder."""
     plan = job.plan
-    _check_precision(plan, here.device)
+    precision.check(plan.precision, here.device)
     job.module.to(here.device)
     job.helpers.to(here.device)
-    scaler = torch.amp.GradScaler(here.device.type, enabled=plan.precision == "float16")
+    scaler = precision.scaler(plan.precision, here.device)
     optimizer = adamw(job.module, job.parameters, plan)
     average = Average(job.module, plan.average)
     kept = State(job.work, job.key, job.module, job.helpers, optimizer, scaler, average)
     progress = kept.resume() or Progress(first=job.first)
     progress.diverged = ""
-    clock = _Clock(plan.epochs * job.steps, progress.epoch * job.steps + progress.step, job.report)
+    clock = Clock(plan.epochs * job.steps, progress.epoch * job.steps + progress.step, job.data.task, job.report)
     if not progress.epoch and not progress.step and here.main:
         # what a training that diverges before its next state goes back to
         kept.save(progress)
@@ -235,7 +234,7 @@ def _step(
     total = torch.zeros((), device=here.device)
     for start in range(0, len(mine), plan.batch):
         part = mine[start : start + plan.batch]
-        with _cast(plan, here.device):
+        with precision.cast(plan.precision, here.device):
             # by its share of the rows: as if all of them were one batch
             value = job.loss(batch(job.data, part).to(here.device)).float() * (len(part) / len(rows))
         total += value.detach()
@@ -255,24 +254,6 @@ def _step(
     if job.after_step is not None:
         job.after_step(place, steps)
     return loss
-
-
-def _cast(plan: Training, device: torch.device) -> contextlib.AbstractContextManager[Any]:
-    if plan.precision == "float32":
-        return contextlib.nullcontext()
-    cast: contextlib.AbstractContextManager[Any] = torch.autocast(device.type, dtype=DTYPES[plan.precision])
-    return cast
-
-
-def _check_precision(plan: Training, device: torch.device) -> None:
-    if plan.precision == "float16" and device.type == "cpu":
-        raise BuildError(
-            "a CPU does not train in float16",
-            where="$.compress precision",
-            given="float16, and no GPU (or no accelerate to use it)",
-            allowed="float32, bfloat16",
-            remedy="precision: bfloat16",
-        )
 
 
 def _stale(progress: Progress, plan: Training) -> bool:
@@ -301,19 +282,3 @@ def _diverged(progress: Progress, plan: Training, folder: Path, keep: Callable[[
         given=f"learning_rate {plan.learning_rate}",
         remedy=remedy,
     )
-
-
-class _Clock:
-    """Tells the time left, from the steps done since this process started."""
-
-    def __init__(self, steps: int, first: int, report: Report) -> None:
-        self.steps, self.done, self.started, self.count, self.report = steps, first, time.monotonic(), 0, report
-
-    def tell(self, progress: Progress, plan: Training) -> None:
-        self.count += 1
-        self.done += 1
-        left = (time.monotonic() - self.started) / self.count * (self.steps - self.done)
-        words = f"epoch {progress.epoch + 1} of {plan.epochs}, loss {progress.total / progress.step:.3f}"
-        if progress.accuracies:
-            words += f", validation {progress.accuracies[-1]:.1f} %"
-        self.report(f"{words}, {left:.0f} s left", self.done / self.steps)

@@ -86,8 +86,10 @@ def export(
     asked: Convert,
     lengths: Sequence[int],
     block: int = 0,
+    runtime: str | None = None,
 ) -> dict[str, convert.Converted]:
-    """The checkpoint as one file a scheme, in its own folder. Of quantization only ``block`` decides kernels."""
+    """The checkpoint as one file a scheme, in its own folder. Of quantization only ``block`` decides kernels;
+    ``runtime`` as for ``convert``."""
     few = replace(samples, train=samples.train[:TEXTS])
     files: dict[str, convert.Converted] = {}
     first = STARTS_FROM.get(format)
@@ -103,6 +105,7 @@ def export(
             seed=0,
             float_file=files[first].file if first in files else None,
             quantization=Quantization(block=block or None) if scheme in schemes else None,
+            runtime=runtime,
         )
     return {scheme: files[scheme] for scheme in schemes}
 

@@ -21,7 +21,7 @@ from edgekit.models import grid as grids
 from edgekit.models.families import Family
 from edgekit.models.grid import Grid
 from edgekit.models.structure import FILE, Layer, Structure
-from edgekit.models.tokenizer import unpadded
+from edgekit.models.tokenizer import check, unpadded
 from edgekit.spec import codec
 from edgekit.spec.task import CLASSIFY, LANGUAGE, Task
 
@@ -99,8 +99,8 @@ def load(folder: Path, labels: Sequence[str] = (), task: Task | None = None) -> 
             global random state. Without, a plain folder keeps the classes of its config.
         task: what it must be for. A plain folder does not say, and is a classifier where this does not either.
 
-    Raises BuildError where files are missing or damaged, the family is unknown or has no language models, or task or
-    classes differ.
+    Raises BuildError where files are missing or damaged, the family is unknown or has no language models, task or
+    classes differ, or the tokenizer has tokens that the model does not know.
     """
     for name in (CONFIG, WEIGHTS, TOKENIZER):
         if not (folder / name).is_file():
@@ -110,11 +110,14 @@ def load(folder: Path, labels: Sequence[str] = (), task: Task | None = None) -> 
     try:
         tokenizer = (folder / TOKENIZER).read_text("utf-8")
         if (folder / FILE).is_file():
-            return _on_grid(_load_structured(folder, tokenizer, tuple(labels), task), folder)
-        return _load_plain(folder, tokenizer, tuple(labels), task or CLASSIFY)
+            found = _on_grid(_load_structured(folder, tokenizer, tuple(labels), task), folder)
+        else:
+            found = _load_plain(folder, tokenizer, tuple(labels), task or CLASSIFY)
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BuildError(f"the checkpoint cannot be loaded: {reason}", where=str(folder)) from error
+    check(tokenizer, found.family.word_embedding(found.module).num_embeddings, str(folder / TOKENIZER))
+    return found
 
 
 def read_structure(folder: Path) -> Structure:

@@ -46,6 +46,19 @@ def positions(folder: Path) -> int | None:
     return found
 
 
+def check_context(folder: Path, context: int) -> None:
+    """Raise BuildError where ``folder``'s model has no positions for a cache of ``context`` tokens."""
+    there = positions(folder)
+    if there is not None and context > there:
+        raise BuildError(
+            "the context is longer than the model's positions",
+            where="$.convert.generation.context",
+            given=context,
+            allowed=f"up to {there} tokens",
+            remedy="lower it; a longer text goes on with a window: edgekit generate --window",
+        )
+
+
 def licence(folder: Path) -> str:
     """As README.md's front matter states it (Hugging Face's model card), else a wheel's METADATA, else ``UNKNOWN``."""
     card = re.match(r"---\r?\n(.*?)\r?\n---", _text(folder / "README.md"), re.DOTALL)

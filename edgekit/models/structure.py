@@ -84,11 +84,12 @@ class Structure:
             )
 
     def macs(self, length: int) -> int:
-        """Multiply-accumulates of the exported layers for one text of ``length`` tokens, and of a factored embedding.
+        """Multiply-accumulates of the exported layers for one text of ``length`` tokens, of a factored embedding, and
+        of a language model's output.
 
         The classifier reads one token, so the last layer computes one, and applies the projections of keys and values
         once for each head (:mod:`edgekit.convert.module`); a language model computes every token, and tells the next
-        one of each. The classifier itself, and ALBERT's own embedding projection, are not counted.
+        one of each. A classifier's own head, and ALBERT's own embedding projection, are not counted.
         """
         language = self.task == LANGUAGE
         total = length * self.hidden * self.vocabulary if language else 0

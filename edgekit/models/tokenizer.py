@@ -8,6 +8,13 @@ from __future__ import annotations
 import json
 from typing import Any, Literal
 
+from edgekit.errors import BuildError, MissingExtra
+
+try:
+    from tokenizers import Tokenizer
+except ImportError as error:
+    raise MissingExtra(error.name or "tokenizers", "host") from error
+
 Side = Literal["right", "left"]
 _LOWERCASE = {"type": "Lowercase"}
 
@@ -29,6 +36,24 @@ def unpadded(text: str) -> str:
     values["padding"] = None
     values["truncation"] = _cut("left" if _side(values) == "Left" else "right")
     return _written(values)
+
+
+def check(text: str, rows: int, where: str) -> None:
+    """Raise BuildError where a tokenizer.json, with this ``text``, cannot be read, or has a token beyond the ``rows``
+    of the model's word embedding: folders are found whose padding token was added to the tokenizer alone."""
+    try:
+        known = Tokenizer.from_str(text).get_vocab()
+    except Exception as error:  # the library's own class is no narrower
+        raise BuildError(f"the tokenizer cannot be read: {error}", where=where) from error
+    token, number = max(known.items(), key=lambda one: one[1], default=("", -1))
+    if number >= rows:
+        raise BuildError(
+            "the tokenizer has a token that the model has no embedding of",
+            where=where,
+            given=f"{token!r}, number {number}",
+            allowed=f"numbers below {rows}",
+            remedy="resize the model and save it again: model.resize_token_embeddings(len(tokenizer))",
+        )
 
 
 def truncate(tokenizer: Any, length: int) -> None:

@@ -61,6 +61,17 @@ def test_taylor_is_the_slope_of_the_loss_along_a_gate(teacher: Path, samples: Sa
     assert hidden[1][5].item() == pytest.approx(slope(head.classifier.weight, slice(5, 6)), rel=1e-2, abs=1e-6)
 
 
+def test_taylor_is_a_mean_over_texts_whose_slopes_do_not_cancel_out(teacher: Path, samples: Samples) -> None:
+    loaded = checkpoint.load(teacher)
+    found = groups.of(loaded, "ffn")
+
+    def asked(count: slice) -> torch.Tensor:
+        return torch.cat(importance.taylor(loaded, found, encode(samples.train[count], loaded, LENGTHS[-1])))
+
+    apart = torch.stack([asked(slice(one, one + 1)) for one in range(4)])
+    torch.testing.assert_close(asked(slice(4)), apart.mean(0), rtol=1e-4, atol=1e-7)
+
+
 @pytest.mark.parametrize("criterion", ["taylor", "magnitude", "activation", "proxy"])
 def test_neurons_without_weights_go_first(teacher: Path, samples: Samples, criterion: str) -> None:
     loaded = checkpoint.load(teacher)

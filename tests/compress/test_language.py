@@ -22,7 +22,7 @@ from edgekit import compress  # noqa: E402
 from edgekit.compress import evaluate, losses, memory, vocabulary  # noqa: E402
 from edgekit.compress.encoded import UNLABELED, batch, encode, places  # noqa: E402
 from edgekit.data.samples import Sample, Samples  # noqa: E402
-from edgekit.errors import BuildError  # noqa: E402
+from edgekit.errors import BuildError, DataError  # noqa: E402
 from edgekit.models import checkpoint as checkpoints  # noqa: E402
 from edgekit.models.checkpoint import Checkpoint  # noqa: E402
 from edgekit.spec import codec  # noqa: E402
@@ -112,6 +112,23 @@ def test_training_learns_the_chain_and_says_its_perplexity(told: tuple[Path, Ste
     loaded = checkpoints.load(out)
     again = evaluate.told(loaded.module, encode(chain.validation, loaded, 16))
     assert again.perplexity == pytest.approx(report.perplexity, rel=1e-6)
+
+
+def test_progress_tells_perplexity_too(adopted: Path, chain: Samples) -> None:
+    said: list[str] = []
+    step = codec.decode(Step, {"finetune": {"epochs": 2, "learning_rate": 5e-3, "batch": 60}})
+    out = adopted.with_name("heard")
+    done = compress.apply(
+        step, adopted, adopted, chain, out, lengths=LENGTHS, seed=7, report=lambda words, _: said.append(words)
+    )
+    assert f", validation perplexity {100 / done.accuracies[0]:.1f}, " in said[-1]
+
+
+def test_texts_of_one_token_are_refused_and_not_called_perfect(adopted: Path, chain: Samples) -> None:
+    letters = [Sample(one, 0) for one in "bcdefghijk"]
+    alone = replace(chain, train=letters, validation=letters, test=letters)
+    with pytest.raises(DataError, match="two tokens"):
+        run({"finetune": {"epochs": 1}}, adopted, adopted, alone, "letters")
 
 
 def test_padding_and_the_company_of_longer_texts_change_no_loss(teacher: Path, chain: Samples) -> None:

@@ -11,7 +11,8 @@ pytest.importorskip("transformers")
 from pruning_kit import LENGTHS, logits  # noqa: E402
 
 from edgekit.compress import apply  # noqa: E402
-from edgekit.compress.encoded import encode  # noqa: E402
+from edgekit.compress.encoded import batch, encode  # noqa: E402
+from edgekit.compress.evaluate import nll  # noqa: E402
 from edgekit.compress.pruning import gates, groups, schedule, sparse, weights, widths  # noqa: E402
 from edgekit.compress.pruning.gates import gated  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
@@ -136,6 +137,30 @@ def test_movement_keeps_what_grows_and_magnitude_what_is_large() -> None:
     weights.keep_highest([mask.scores.detach()], [mask], 1)
     assert mask.open.tolist() == [[0.0, 1.0]]
     assert weight[0, 0].abs() > weight[0, 1].abs()
+
+
+@pytest.mark.parametrize("unit", [3, 5], ids=["closed", "open"])
+def test_a_learned_gate_has_the_slope_of_the_loss_along_it_and_so_rises_where_to_open_it_helps(
+    teacher: Path, samples: Samples, unit: int
+) -> None:
+    loaded = checkpoint.load(teacher)
+    one = batch(encode(samples.train[:8], loaded, LENGTHS[-1]), list(range(8)))
+    with gated(loaded, groups.of(loaded, "ffn"), learned=True) as (gate, _):
+        gate.close([3])
+        assert gate.scores is not None
+
+        def loss() -> torch.Tensor:
+            return nll(loaded.module(one.input_ids, one.attention_mask).logits, one.labels).sum()
+
+        loss().backward()
+        slope = gate.scores.grad[unit].item()
+        values = []
+        loaded.module.double()
+        for step in (1e-3, -2e-3):
+            gate.open[unit] += step
+            values.append(loss().item())
+    assert slope == pytest.approx((values[0] - values[1]) / 2e-3, rel=1e-2, abs=1e-6)
+    assert abs(slope) > 1e-5
 
 
 def test_movement_differs_from_magnitude_on_a_real_model(teacher: Path, samples: Samples, tmp_path: Path) -> None:

@@ -101,8 +101,22 @@ def test_the_best_candidate_is_the_planted_one(teacher: Path, samples: Samples) 
     assert kept == [24, 56]
 
 
-def test_candidates_are_adapted_before_they_are_judged(teacher: Path, samples: Samples) -> None:
-    """After the cut each norm gives every channel the mean and deviation it had before, and the loss is lower."""
+def test_the_candidate_that_is_chosen_was_adapted_and_stays_so(teacher: Path, samples: Samples) -> None:
+    loaded = checkpoint.load(teacher)
+    data = encode(samples.train[: candidates.TEXTS], loaded, LENGTHS[-1])
+    few = batch(data, list(range(len(data))))
+    usual = candidates.statistics(loaded.module, few)
+    options = Prune(ffn=16, candidates=2, criterion="random")
+    with widths.prepared(loaded, options, data, 7, quiet) as planned:
+        losses = candidates.choose(loaded, planned, data, 2, 7, quiet)
+        assert sensitivity.loss(loaded, data) == min(losses)
+        adapted = candidates.statistics(loaded.module, few)
+    for key, (mean, deviation) in usual.items():
+        torch.testing.assert_close(adapted[key][0], mean, rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(adapted[key][1], deviation, rtol=1e-3, atol=1e-3)
+
+
+def test_adapting_gives_each_channel_the_mean_and_deviation_it_had(teacher: Path, samples: Samples) -> None:
     loaded = checkpoint.load(teacher)
     data = encode(samples.train, loaded, LENGTHS[-1])
     few = batch(data, list(range(32)))

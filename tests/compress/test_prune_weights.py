@@ -10,7 +10,8 @@ pytest.importorskip("transformers")
 from pruning_kit import LENGTHS, logits  # noqa: E402
 
 from edgekit.compress import apply  # noqa: E402
-from edgekit.compress.encoded import encode  # noqa: E402
+from edgekit.compress.encoded import batch, encode  # noqa: E402
+from edgekit.compress.evaluate import nll  # noqa: E402
 from edgekit.compress.pruning import groups, sparse, weights  # noqa: E402
 from edgekit.data.samples import Samples  # noqa: E402
 from edgekit.models import checkpoint  # noqa: E402
@@ -90,6 +91,25 @@ def test_taylor_spares_small_weights_that_the_loss_needs(teacher: Path, samples:
             closed = 1 - both.down.parametrizations.weight[0].open
             assert float(closed[:, :8].mean()) == dead
             zeros.close(0.0)
+
+
+def test_the_taylor_score_of_a_block_is_the_slope_of_the_loss_along_its_mask(teacher: Path, samples: Samples) -> None:
+    loaded = checkpoint.load(teacher)
+    data = encode(samples.train[:8], loaded, LENGTHS[-1])
+    one = batch(data, list(range(8)))
+    up = loaded.family.feed_forward(loaded.family.layers(loaded.module)[0]).up
+    with weights.masked([up], (4, 8)) as masks:
+        (found,) = weights.scores("taylor", loaded, [up], masks, data, 7)
+        loaded.module.double()
+
+        def loss(step: float) -> float:
+            masks[0].open[2, 1] += step
+            with torch.inference_mode():
+                return nll(loaded.module(one.input_ids, one.attention_mask).logits, one.labels).sum().item()
+
+        slope = (loss(1e-3) - loss(-2e-3)) / 2e-3
+    assert found[2, 1].item() == pytest.approx(abs(slope), rel=1e-2)
+    assert abs(slope) > 1e-5
 
 
 def test_a_sensitive_layer_keeps_more(teacher: Path, samples: Samples) -> None:

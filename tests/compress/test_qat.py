@@ -106,6 +106,21 @@ def test_a_threshold_learns_to_leave_an_outlier_out() -> None:
     assert affine(*learned.range())[0].item() < wide / 3
 
 
+@pytest.mark.parametrize(("decay", "shrinks"), [(0.1, True), (0.0, False)])
+def test_a_penalty_keeps_thresholds_small(decay: float, shrinks: bool) -> None:
+    learned = Pact(-1.0, 3.0)
+    before_step = qat._penalty(nn.Sequential(learned), Qat(clipping="pact", clip_decay=decay))
+    optimizer = torch.optim.SGD(learned.parameters(), 0.1)
+    before = torch.stack(learned.range()).detach()
+    for step in range(10):
+        optimizer.zero_grad()
+        before_step(step, 10)
+        optimizer.step()
+    after = torch.stack(learned.range()).detach()
+    assert bool((after.abs() < before.abs()).all()) == shrinks
+    assert after[0] <= 0 <= after[1]
+
+
 def test_the_calibrated_step_is_kept_when_nothing_was_learned() -> None:
     for one in (Observed(-0.7, 2.1), Lsq(-0.7, 2.1), Pact(-0.7, 2.1)):
         scale, zero = one.step(features=8)

@@ -64,6 +64,33 @@ def test_accumulated_batches_are_one_big_batch(teacher: Path, samples: Samples, 
         torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize(("scores", "best"), [((1.0, 3.0, 2.0), 1), ((2.0, 2.0, 2.0), 0), ((1.0, 2.0, 3.0), 2)])
+def test_it_ends_with_the_weights_of_its_best_epoch(
+    teacher: Path, samples: Samples, tmp_path: Path, scores: tuple[float, ...], best: int
+) -> None:
+    seen: list[list[Any]] = []
+
+    def judged(module: Any) -> Callable[[], float]:
+        def score() -> float:
+            seen.append([one.detach().clone() for one in module.parameters()])
+            return scores[len(seen) - 1]
+
+        return score
+
+    loaded = checkpoint.load(teacher)
+    data = encode(samples.train[:16], loaded, 24)
+
+    def loss(one: Batch) -> Any:
+        return cross_entropy(loaded.module(one.input_ids, one.attention_mask).logits, one.labels)
+
+    plan, more = Training(epochs=3, learning_rate=1e-3, batch=8), {"work": tmp_path, "identity": "x", "seed": 7}
+    with training.settled(7):
+        progress = training.train(loaded.module, plan, data, data, loss, score=judged(loaded.module), **more)
+    assert progress.best == best
+    assert all(torch.equal(*pair) for pair in zip(loaded.module.parameters(), seen[best], strict=True))
+    assert not torch.equal(seen[0][0], seen[2][0])
+
+
 def test_bfloat16_multiplies_in_16_bits_keeps_weights_in_32_and_stays_close(
     teacher: Path, samples: Samples, tmp_path: Path
 ) -> None:

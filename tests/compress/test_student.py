@@ -89,6 +89,22 @@ def test_a_narrowed_stream_is_nearer_to_the_teacher_than_a_cut_one(teacher: Path
     assert turned.parameters < whole.parameters
 
 
+def test_each_norm_of_a_narrowed_stream_is_fitted_to_the_teachers_by_least_squares(
+    teacher: Path, samples: Samples
+) -> None:
+    whole, small = checkpoint.load(teacher), checkpoint.load(teacher)
+    few = some(small, samples)
+    before = student._norms_give(whole, groups.of(whole, "hidden")[0].norms, few)
+    turn = student.basis(list(before.values()), 24)
+    student.narrow(small, 24, few)
+    after = student._norms_give(small, groups.of(small, "hidden")[0].norms, few)
+    for given, made in zip(before.values(), after.values(), strict=True):
+        rest = given @ turn - made
+        torch.testing.assert_close(rest.mean(0), torch.zeros(24), rtol=0, atol=1e-4)
+        # nothing of what is left follows from what the norm gives
+        torch.testing.assert_close((rest * (made - made.mean(0))).mean(0), torch.zeros(24), rtol=0, atol=1e-4)
+
+
 def test_a_narrowed_student_is_the_same_after_it_was_saved(teacher: Path, samples: Samples, tmp_path: Path) -> None:
     small = start(teacher, samples, (1,), hidden=16, heads=2, ffn=24, activation="relu")
     checkpoint.save(small, tmp_path / "small")

@@ -125,6 +125,23 @@ def test_a_missing_file_is_named(tiny_bert: Path, tmp_path: Path, name: str) -> 
         checkpoint.load(tmp_path / "model")
 
 
+def test_a_tokenizer_with_tokens_that_the_model_does_not_know_is_refused(tiny_bert: Path, tmp_path: Path) -> None:
+    """Many a folder has a padding token that was added to the tokenizer alone."""
+    from tokenizers import Tokenizer
+
+    shutil.copytree(tiny_bert, tmp_path / "model")
+    file = tmp_path / "model" / "tokenizer.json"
+    longer = Tokenizer.from_file(str(file))
+    longer.add_special_tokens(["[MORE]", "[PADDING]"])
+    longer.save(str(file))
+    with pytest.raises(BuildError, match="no embedding") as caught:
+        checkpoint.load(tmp_path / "model")
+    assert "[PADDING]" in str(caught.value.given)
+    file.write_text("{}")
+    with pytest.raises(BuildError, match="tokenizer cannot be read"):
+        checkpoint.load(tmp_path / "model")
+
+
 def test_damaged_weights_are_refused(tiny_bert: Path, tmp_path: Path) -> None:
     checkpoint.save(checkpoint.load(tiny_bert), tmp_path / "out")
     file = tmp_path / "out" / "model.safetensors"

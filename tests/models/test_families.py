@@ -13,6 +13,7 @@ transformers = pytest.importorskip("transformers")
 
 from safetensors.torch import load_file  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
+from tokenizers.models import WordLevel  # noqa: E402
 
 from edgekit.errors import BuildError  # noqa: E402
 from edgekit.models import checkpoint, families, folder  # noqa: E402
@@ -236,6 +237,7 @@ def test_a_smaller_vocabulary_comes_back(family: str, tiny_models_of: dict[str, 
     old = loaded.family.word_embedding(loaded.module)
     smaller = torch.nn.Embedding(40, old.embedding_dim, old.padding_idx)
     loaded.family.set_word_embedding(loaded.module, smaller)
+    loaded.tokenizer = Tokenizer(WordLevel({"a": 39, "[UNK]": 0}, unk_token="[UNK]")).to_str()
     checkpoint.save(loaded, tmp_path / "out")
     again = checkpoint.load(tmp_path / "out")
     assert again.structure.vocabulary == again.module.config.vocab_size == 40

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 from edgekit import bundle as bundles
+from edgekit.errors import UsageError
 from edgekit.spec.manifest import Manifest
 
-RUNTIMES = {"tflite": "litert", "torchscript": "torch"}
+#: What board.py loads an artifact with, by its format.
+RUNTIMES = {"tflite": "litert"}
 
 
 @dataclass(frozen=True)
@@ -50,14 +52,22 @@ def peer(name: str, folder: Path, checkpoint: Path) -> Contender:
 
 
 def bundled(bundle: Path, manifest: Manifest, role: Literal["optimized", "baseline"]) -> Contender:
-    """The artifact of a bundle that ships, or the teacher's float file beside it."""
+    """The artifact of a bundle that ships, or the teacher's float file beside it. Raises UsageError where board.py does
+    not run its format."""
     artifact = manifest.optimized if role == "optimized" else manifest.baseline
     assert artifact is not None
     return Contender(
         manifest.name if role == "optimized" else "teacher-float",
         f"{manifest.name}: {artifact.name}" if role == "optimized" else "the teacher, float32",
-        RUNTIMES[artifact.format],
+        runtime_of(artifact.format),
         bundles.blob_file(bundle, artifact.blob),
         bundles.blob_file(bundle, artifact.tokenizer),
         artifact.lengths,
     )
+
+
+def runtime_of(format: str) -> str:
+    """Raises UsageError where board.py has none."""
+    if format not in RUNTIMES:
+        raise UsageError("board.py runs no bundle's file of this format", given=format, allowed=sorted(RUNTIMES))
+    return RUNTIMES[format]

@@ -6,8 +6,8 @@ in which the contenders take turns, and compared within a round.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import median
@@ -17,12 +17,15 @@ import peers
 import record
 import running
 
-from edgekit import load
+from edgekit import load, pipeline
 from edgekit.bundle import folder
 from edgekit.data.samples import Samples, read
+from edgekit.deliver import registry
+from edgekit.errors import UsageError
 from edgekit.fieldwork import Board, power_on
 from edgekit.home import Home
 from edgekit.spec import codec
+from edgekit.spec.device import Device
 from edgekit.stages import versions
 
 TARGETS = ("rpi4", "rpi5")
@@ -62,12 +65,14 @@ class Costs:
 
 
 def run(checkpoint: Path, samples: Path, out: Path, bundles: Sequence[Path]) -> None:
-    """The peers of ``out`` (see ``peers``), then each bundle; the teacher's float file out of the first."""
+    """The peers of ``out`` (see ``peers``), then each bundle; the teacher's float file out of the first. Raises
+    UsageError where two bundles have one name."""
     entrants = [contender.peer(name, out, checkpoint) for name in AGAINST]
     manifests = [folder.read(one)[0] for one in bundles]
     entrants.append(contender.bundled(bundles[0], manifests[0], "baseline"))
     pairs = zip(bundles, manifests, strict=True)
     entrants += [contender.bundled(one, manifest, "optimized") for one, manifest in pairs]
+    distinct(entrants)
     held = read(samples)
     times = _on_host(entrants, held, out)
     counted = {target: _on_board(target, entrants, peers.written(held, out)) for target in TARGETS}
@@ -88,6 +93,14 @@ def run(checkpoint: Path, samples: Path, out: Path, bundles: Sequence[Path]) -> 
     FILE.write_text(codec.dumps(Costs(COUNTED, TEXTS, rows, used)) + "\n", "utf-8")
 
 
+def distinct(entrants: Sequence[contender.Contender]) -> None:
+    """Raise UsageError where two have one name: figures are kept by it."""
+    names = [one.name for one in entrants]
+    twice = sorted({one for one in names if names.count(one) > 1})
+    if twice:
+        raise UsageError("two contenders have one name", given=twice, remedy="build one of them with --set name=…")
+
+
 def _on_host(entrants: Sequence[contender.Contender], held: Samples, out: Path) -> dict[str, list[float]]:
     """Median ms a sentence by round."""
     texts = peers.written(held, out)
@@ -103,13 +116,23 @@ def _on_host(entrants: Sequence[contender.Contender], held: Samples, out: Path) 
 
 def _on_board(target: str, entrants: Sequence[contender.Contender], texts: Path) -> dict[str, Counted]:
     home, found = Home.default(), {}
-    device = power_on(home, load.target(target), f"costs-{target}", "counted")
-    with Board(home, device) as board:
+    with board_of(home, target) as device, Board(home, device) as board:
         for one in entrants:
             answer = running.on_board(board, one, texts, COUNTED)
             found[one.name] = Counted(_millions(answer["end_to_end"]), _millions(answer["inference"]))
             print(f"{target}: {one.name}: {found[one.name]}", flush=True)
     return found
+
+
+@contextmanager
+def board_of(home: Home, target: str) -> Iterator[Device]:
+    """A board of its own, which is gone afterwards: another of its target would no longer be the only one."""
+    device = power_on(home, load.target(target), f"costs-{target}", "counted")
+    try:
+        yield device
+    finally:
+        pipeline.device_down(device.name, home=home)
+        registry.remove(home.devices, device.name)
 
 
 def _millions(ms: Sequence[float]) -> float:

@@ -1,4 +1,4 @@
-"""What people would use instead of edgekit, made as its own documentation says: one teacher, five peers.
+"""What people would use instead of edgekit, made as its own documentation says: one teacher, all its peers.
 
 ``export.py CHECKPOINT SAMPLES OUT`` writes into ``OUT`` for each peer its file and, in ``peers.json``, what it is.
 """
@@ -74,10 +74,21 @@ def example(length: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def onnx_dynamic(given: Given) -> Peer:
-    """torch.onnx.export with a dynamic length, then ONNX Runtime's quantize_dynamic, one scale a channel."""
+    """ONNX Runtime's quantize_dynamic, one scale a channel."""
     from onnxruntime.quantization import QuantType, quantize_dynamic
 
-    source, file = given.out / "float.onnx", given.out / "dynamic.onnx"
+    file = given.out / "dynamic.onnx"
+    quantize_dynamic(_onnx(given), file, per_channel=True, weight_type=QuantType.QInt8)
+    return Peer("ONNX Runtime dynamic INT8, no padding", "onnx", file.name)
+
+
+def onnx_float(given: Given) -> Peer:
+    return Peer("ONNX Runtime float, no padding", "onnx", _onnx(given).name)
+
+
+def _onnx(given: Given) -> Path:
+    """torch.onnx.export with a dynamic length."""
+    source = given.out / "float.onnx"
     length = torch.export.Dim("length", min=2, max=given.lengths[-1])
     torch.onnx.export(
         plain(given),
@@ -89,16 +100,11 @@ def onnx_dynamic(given: Given) -> Peer:
         dynamic_shapes=({1: length}, {1: length}),
         external_data=False,
     )
-    quantize_dynamic(source, file, per_channel=True, weight_type=QuantType.QInt8)
-    return Peer("ONNX Runtime dynamic INT8, no padding", "onnx", file.name)
-
-
-def onnx_float(given: Given) -> Peer:
-    return Peer("ONNX Runtime float, no padding", "onnx", "float.onnx")
+    return source
 
 
 def litert_dynamic(given: Given) -> Peer:
-    """ai-edge-quantizer's own dynamic recipe, in the same length buckets as edgekit's files."""
+    """ai-edge-quantizer's own dynamic recipe, in the length buckets of edgekit's best files."""
     return _litert(given, "dynamic_wi8_afp32", given.lengths, "dynamic INT8, bucketed")
 
 

@@ -13,7 +13,10 @@ import record
 from edgekit import bundle as bundles
 from edgekit import load, pipeline
 from edgekit.errors import EdgekitError, UsageError
+from edgekit.fieldwork import choose
+from edgekit.home import Home
 from edgekit.outcome import Built
+from edgekit.spec.device import Device
 from edgekit.spec.recipe import Recipe
 from edgekit.spec.training import Training
 
@@ -38,15 +41,16 @@ GROUPS = {
 
 def run(device: str | None, names: Sequence[str] = (), seeds: Sequence[int] = ()) -> None:
     """Build, measure and record; a method that fails is recorded with its reason. Done ones are cached stages."""
+    board = choose(Home.default(), target=TARGET, device=device)
     files = [Path(one) if "/" in one else FOLDER / f"{one}.yaml" for one in names] or sorted(FOLDER.glob("*.yaml"))
-    asked = [(file, overrides) for file in files for overrides in _seeded(file, seeds)]
+    asked = [(file, overrides) for file in files for overrides in seeded(file, seeds)]
     for number, (file, overrides) in enumerate(asked, 1):
         started = time.monotonic()
         recipe = load.recipe(file, overrides)
         group = GROUPS.get(recipe.name.partition("-")[0], "best")
         try:
-            built = pipeline.build(file, target=TARGET, device=device, overrides=overrides)
-            record.save(measured(built, group, recipe.description, _seed(recipe)))
+            built = pipeline.build(file, target=TARGET, device=board.name, overrides=overrides)
+            record.save(measured(built, board, group, recipe.description, seed_of(recipe)))
         except UsageError:
             raise  # a missing board says nothing of a method
         except EdgekitError as error:
@@ -55,27 +59,33 @@ def run(device: str | None, names: Sequence[str] = (), seeds: Sequence[int] = ()
         print(f"{number} of {len(asked)}: {recipe.name}, {time.monotonic() - started:.0f} s", flush=True)
 
 
-def _seeded(file: Path, seeds: Sequence[int]) -> list[tuple[str, ...]]:
-    """The settings for each seed: of the last step that trains, for one teacher is compared with all its students."""
+def seeded(file: Path, seeds: Sequence[int]) -> list[tuple[str, ...]]:
+    """The settings for each seed: of the last step that trains, for one teacher is compared with all its students.
+    Raises UsageError where none trains."""
     if not seeds:
         return [()]
     recipe = load.recipe(file)
-    number, kind = _last_trained(recipe)
+    number = _last_trained(recipe)
+    if number is None:
+        raise UsageError("this recipe has no step that trains: all seeds would give the same", given=str(file))
+    kind = recipe.compress[number].kind
     return [(f"name={recipe.name}-seed{one}", f"compress.{number}.{kind}.seed={one}") for one in seeds]
 
 
-def _last_trained(recipe: Recipe) -> tuple[int, str]:
-    trained = [(n, step.kind) for n, step in enumerate(recipe.compress) if isinstance(step.options, Training)]
-    return trained[-1]
-
-
-def _seed(recipe: Recipe) -> int:
-    number, _ = _last_trained(recipe)
-    own: int | None = recipe.compress[number].options.seed
+def seed_of(recipe: Recipe) -> int:
+    """What its last step that trains was seeded with."""
+    number = _last_trained(recipe)
+    own: int | None = None if number is None else recipe.compress[number].options.seed
     return recipe.seed if own is None else own
 
 
-def measured(built: Built, group: str, title: str, seed: int) -> record.Record:
+def _last_trained(recipe: Recipe) -> int | None:
+    options = [step.options for step in recipe.compress]
+    trained = [number for number, one in enumerate(options) if isinstance(one, Training) and one.epochs]
+    return trained[-1] if trained else None
+
+
+def measured(built: Built, board: Device, group: str, title: str, seed: int) -> record.Record:
     """What the manifest and the board say of the artifact that ships."""
     shipped = next(one for one in built.candidates if one.shipped)
     artifact = built.manifest.optimized
@@ -93,10 +103,9 @@ def measured(built: Built, group: str, title: str, seed: int) -> record.Record:
         latency_ms=shipped.latency_ms,
         peak_memory=shipped.peak_memory,
         seconds=sum(one.seconds for one in trained),
-        device=f"{TARGET}, emulated",
-        clock="counted",
         scheme=shipped.scheme,
         seed=seed,
         versions=built.manifest.versions,
         note=" ".join(remark for one in trained for remark in one.remarks),
+        **record.place(board),
     )

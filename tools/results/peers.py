@@ -17,17 +17,20 @@ import running
 from export import PEERS
 
 from edgekit.data.samples import Samples, read
-from edgekit.errors import EdgekitError
+from edgekit.errors import EdgekitError, UsageError
 from edgekit.evaluating import PRICED
 from edgekit.fieldwork import Board, choose
 from edgekit.home import Home
+from edgekit.spec.device import Device
 from edgekit.stages import versions
 
+TARGET = "rpi4"
 HERE = Path(__file__).parent
 
 
 def run(checkpoint: Path, samples: Path, out: Path, device: str | None, wanted: Sequence[str] = ()) -> None:
     """Export (once), measure and record the peers."""
+    board = choose(Home.default(), target=TARGET, device=device)
     held = read(samples)
     texts = written(held, out)
     for name in wanted or tuple(PEERS):
@@ -38,7 +41,7 @@ def run(checkpoint: Path, samples: Path, out: Path, device: str | None, wanted: 
         with running.Host(one, texts, len(held.test), out) as host:
             answer = host.round()
         made = _record(one, answer["labels"], held)
-        record.save(_on_board(made, one, texts, device))
+        record.save(_on_board(made, one, texts, board))
 
 
 def written(samples: Samples, out: Path) -> Path:
@@ -63,13 +66,15 @@ def _record(one: contender.Contender, labels: Sequence[int], held: Samples) -> r
     )
 
 
-def _on_board(made: record.Record, one: contender.Contender, texts: Path, device: str | None) -> record.Record:
+def _on_board(made: record.Record, one: contender.Contender, texts: Path, device: Device) -> record.Record:
     if one.runtime not in running.PACKAGES:
         return replace(made, note="not run on the board: its wheel for ARM links a torch that only comes with CUDA")
     try:
-        with Board(Home.default(), choose(Home.default(), target="rpi4", device=device)) as board:
+        with Board(Home.default(), device) as board:
             answer = running.on_board(board, one, texts, PRICED)
+    except UsageError:
+        raise  # a board that is off says nothing of a peer
     except EdgekitError as error:
         return replace(made, note=f"on the board: {error.message}")
     latency, memory = median(answer["end_to_end"]), answer["vm_hwm"] - answer["bare_rss"]
-    return replace(made, latency_ms=latency, peak_memory=memory, device="rpi4, emulated", clock="counted")
+    return replace(made, latency_ms=latency, peak_memory=memory, **record.place(device))

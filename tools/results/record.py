@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgekit.spec import codec
+from edgekit.spec.device import Device
 
 FOLDER = Path(__file__).parents[2] / "docs" / "results"
 #: The groups of the table, in its order.
@@ -45,6 +46,15 @@ class Record:
 def save(record: Record) -> None:
     FOLDER.mkdir(parents=True, exist_ok=True)
     (FOLDER / f"{record.name}.json").write_text(codec.dumps(record) + "\n", "utf-8")
+
+
+def place(device: Device) -> dict[str, str]:
+    """``device`` and ``clock`` of what is measured on it; an emulated one is measured by its counting clock."""
+    emulated = device.emulated is not None
+    return {
+        "device": f"{device.target}, {'emulated' if emulated else device.name}",
+        "clock": "counted" if emulated else "wall",
+    }
 
 
 def load() -> Iterator[Record]:

@@ -89,5 +89,10 @@ def on_board(board: Board, contender: Contender, texts: Path, count: int) -> dic
         answer = process.readline(TIMEOUT_S)
         if not answer:
             process.wait(5.0)
-            raise EdgekitError(process.stderr_tail().strip().splitlines()[-1])
+            raise EdgekitError(last_words(process.stderr_tail()))
         return dict(json.loads(answer))
+
+
+def last_words(stderr: str) -> str:
+    """What a program that ended said last; one that was killed may have said nothing."""
+    return next(iter(reversed(stderr.strip().splitlines())), "it said nothing")

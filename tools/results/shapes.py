@@ -17,6 +17,8 @@ import record
 
 from edgekit import load, pipeline
 from edgekit.errors import EdgekitError, UsageError
+from edgekit.fieldwork import choose
+from edgekit.home import Home
 
 SHAPES = {"base": (12, 768, 12), "large": (24, 1024, 16)}
 SCHEMES = ("w32_a32_float", "w8_a32_dynamic", "w8_a8_static")
@@ -25,6 +27,7 @@ LENGTHS = (16,)
 
 def run(tokenizer: Path, out: Path, device: str | None, names: Sequence[str] = ()) -> None:
     """A row for each shape and scheme. ``tokenizer`` is a checkpoint folder that lends its vocabulary."""
+    board = choose(Home.default(), target=methods.TARGET, device=device)
     for name in names or tuple(SHAPES):
         made(tokenizer, out / name, *SHAPES[name])
         for scheme in SCHEMES:
@@ -32,8 +35,8 @@ def run(tokenizer: Path, out: Path, device: str | None, names: Sequence[str] = (
             file = _recipe(out, name, scheme)
             title = f"Transformer-{name}, {SHAPES[name][0]} × {SHAPES[name][1]}, random weights, {scheme}"
             try:
-                built = pipeline.build(file, target=methods.TARGET, device=device)
-                row = replace(methods.measured(built, "shapes", title, 7), accuracy=None, reference=None)
+                built = pipeline.build(file, target=methods.TARGET, device=board.name)
+                row = replace(methods.measured(built, board, "shapes", title, 7), accuracy=None, reference=None)
             except UsageError:
                 raise  # a missing board says nothing of a shape
             except EdgekitError as error:

@@ -54,10 +54,11 @@ def _by_title(rows: list[Record]) -> dict[str, list[Record]]:
 def _spread(title: str, seeds: list[Record]) -> str:
     """Which points the seeds of one recipe lost."""
     lost = [one.reference - one.accuracy for one in seeds if one.accuracy is not None and one.reference is not None]
-    if not lost:
+    if len(lost) < 2:
         return ""
+    failed = f" ({len(seeds) - len(lost)} more gave no figure)" if len(lost) < len(seeds) else ""
     span = f"{min(lost):+.2f} to {max(lost):+.2f}"
-    return f"{title}: {len(lost)} seeds, {mean(lost):.2f} points lost in the mean ({span}).\n"
+    return f"{title}: {len(lost)} seeds{failed}, {mean(lost):.2f} points lost in the mean ({span}).\n"
 
 
 def _costs(counted: Costs) -> str:
@@ -91,13 +92,14 @@ def _cost(one: Cost, first: Cost) -> list[str]:
 
 def _introduction(records: list[Record]) -> str:
     devices = sorted({f"{one.device} ({one.clock} clock)" for one in records if one.device})
-    texts = max((one.held_out for one in records), default=0)
+    counts = sorted({one.held_out for one in records if one.accuracy is not None})
+    texts = f"{' or '.join(str(one) for one in counts) or 'no'} held-out texts"
     return (
         "# Results\n\n"
         "Every method on one task: Debian's package descriptions, sorted into 20 sections. Regenerate this page with\n"
         "`python tools/results`; it reads the records in `docs/results/`, which `python tools/results methods`,\n"
         "`peers`, `shapes` and `costs` measure. A method without a row was not measured yet.\n\n"
-        f"Accuracy is of the shipped file in its own runtime, on {texts} held-out texts, and Δ in points against the\n"
+        f"Accuracy is of the shipped file in its own runtime, on {texts}, and Δ in points against the\n"
         f"teacher. Time and memory were measured on: {', '.join(devices) or 'no device yet'}. The counted clock is\n"
         "instructions × 8 ns: a cost for comparing, not a real board's time. Memory is the process's high-water mark\n"
         "above the bare interpreter. The deflated size is what the transfer takes. Training is timed on a shared\n"
