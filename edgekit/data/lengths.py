@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgekit.data.samples import Samples
@@ -31,10 +31,14 @@ class LengthStatistics:
     longest: int
 
 
-def statistics(samples: Samples, tokenizer_file: Path, lengths: Sequence[int]) -> LengthStatistics:
-    """Count the tokens of every text of ``samples`` with the tokenizer in ``tokenizer_file``."""
+def statistics(
+    samples: Samples, tokenizer_file: Path, lengths: Sequence[int], dynamic: bool = False
+) -> LengthStatistics:
+    """Count the tokens of every text of ``samples`` with the tokenizer in ``tokenizer_file``. A ``dynamic`` file takes
+    each at its own length."""
     texts = [one.text for part in (samples.train, samples.validation, samples.test) for one in part]
-    return summarise(counts(texts, tokenizer_file), lengths)
+    found = summarise(counts(texts, tokenizer_file), lengths)
+    return replace(found, padding=0.0) if dynamic else found
 
 
 def counts(texts: Sequence[str], tokenizer_file: Path) -> list[int]:

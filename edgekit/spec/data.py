@@ -42,8 +42,8 @@ class DataSpec:
     these classes, in this order; empty means all, sorted. ``test`` and ``validation`` are how many samples are held
     out, ``train`` caps the rest (0: all of it). ``unlabeled`` are more texts to distill on. ``lengths`` are the length
     buckets in tokens, smallest first; the last one truncates. With ``buckets``, that many are chosen by the training
-    texts instead, so that padding is least, the last of ``lengths`` being the last of them. ``lowercase`` and
-    ``truncation_side``, the end at which long texts are cut, hold in training and on the device.
+    texts instead, so that padding is least, up to the last one given. ``lowercase`` and ``truncation_side``, the end at
+    which long texts are cut, hold in training and on the device.
     """
 
     source: Literal["debian-sections", "jsonl", "csv", "text", "hf"]

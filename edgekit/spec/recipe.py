@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, List, Optional, Tuple
 
 from edgekit.errors import SpecError
+from edgekit.spec.answers import Answers
 from edgekit.spec.data import DataSpec
 from edgekit.spec.distill import Distill
 from edgekit.spec.language import check_task
@@ -132,6 +133,7 @@ class Recipe:
     compress: Tuple[Step, ...] = ()
     convert: Convert = field(default_factory=Convert)
     gates: Gates = field(default_factory=Gates)
+    answers: Answers = field(default_factory=Answers)
     search: Optional[Search] = None
     task: Task = CLASSIFY
     description: str = ""

@@ -1,0 +1,79 @@
+"""What a classifier's probabilities are worth: temperature, calibration error, and from where on it may be believed.
+
+Logits are float32 [texts, classes], ``truth`` the right classes [texts].
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from edgekit.convert.parity import RUNNERS
+from edgekit.convert.tokens import padded, tokenize
+
+#: Of equal width, as in Guo et al. 2017.
+BINS = 15
+#: Temperatures that are looked at: beyond, answers are all alike or all certain, and the fit has failed.
+COLDEST, HOTTEST = 0.05, 20.0
+
+
+def probabilities(logits: np.ndarray, temperature: float) -> np.ndarray:
+    """Softmax of ``logits / temperature``, float64 [texts, classes]."""
+    scaled = logits.astype(np.float64) / temperature
+    powers: np.ndarray = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    found: np.ndarray = powers / powers.sum(axis=1, keepdims=True)
+    return found
+
+
+def temperature(logits: np.ndarray, truth: Sequence[int]) -> float:
+    """The one with which the truth is likeliest (Guo et al. 2017, "On Calibration of Modern Neural Networks"); it
+    changes no label. Rounded to 4 digits, for the manifest."""
+    low, high = np.log(COLDEST), np.log(HOTTEST)
+    # golden section: the loss is convex in 1/temperature, so it has one valley over the logarithm, too
+    ratio = (np.sqrt(5) - 1) / 2
+    for _ in range(40):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if _loss(logits, truth, float(np.exp(left))) <= _loss(logits, truth, float(np.exp(right))):
+            high = right
+        else:
+            low = left
+    return round(float(np.exp((low + high) / 2)), 4)
+
+
+def calibration_error(probabilities: np.ndarray, truth: Sequence[int]) -> float:
+    """The expected calibration error in points: how far confidence and accuracy are apart, over ``BINS`` bins."""
+    best, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == np.asarray(truth)
+    bins = np.minimum((best * BINS).astype(int), BINS - 1)
+    apart = [abs(float(best[bins == one].sum() - right[bins == one].sum())) for one in range(BINS)]
+    return 100 * sum(apart) / len(best)
+
+
+def bound(probabilities: np.ndarray, truth: Sequence[int], accuracy: float) -> float | None:
+    """The least probability from which on at least ``accuracy`` per cent of the answers are right; ``None`` where
+    there is none."""
+    best, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == np.asarray(truth)
+    order = np.argsort(-best, kind="stable")
+    reached = 100 * np.cumsum(right[order]) / np.arange(1, len(order) + 1)
+    ordered = best[order]
+    # answers of one probability are sure together, or not at all
+    last: np.ndarray = np.append(ordered[1:] < ordered[:-1], True)
+    enough = np.flatnonzero((reached >= accuracy) & last)
+    # rounded down, so that the answer at the bound itself is sure
+    return math.floor(1e4 * float(ordered[enough[-1]])) / 1e4 if len(enough) else None
+
+
+def _loss(logits: np.ndarray, truth: Sequence[int], temperature: float) -> float:
+    chosen = probabilities(logits, temperature)[np.arange(len(logits)), np.asarray(truth)]
+    return float(-np.log(np.maximum(chosen, 1e-300)).mean())
+
+
+def logits(file: Path, format: str, folder: Path, texts: Sequence[str], lengths: Sequence[int]) -> np.ndarray:
+    """What ``file`` answers to ``texts``, tokenized by ``folder``'s tokenizer.json: float32 [texts, classes]."""
+    inputs = []
+    for ids in tokenize(folder, texts, lengths[-1]):
+        inputs.append(padded(ids, next(one for one in lengths if len(ids) <= one)))
+    found: np.ndarray = np.concatenate(list(RUNNERS[format](file, inputs)))
+    return found
