@@ -7,7 +7,7 @@ from typing import Literal, Optional, Tuple
 
 from edgekit.errors import SpecError
 from edgekit.spec.bounds import at_least, within
-from edgekit.spec.scheme import FORMAT_SCHEMES, STATIC, WEIGHT_BITS, Format, Scheme
+from edgekit.spec.scheme import FORMAT_SCHEMES, PLANNED, STATIC, WEIGHT_BITS, Format, Scheme
 
 BLOCKS = (32, 64, 128, 256)
 
@@ -110,17 +110,46 @@ class Quantization:
 
 
 @dataclass(frozen=True)
+class Generation:
+    """A language model's file can also generate: ``context`` is how many tokens its cache of keys and values holds. A
+    model with a table of positions (gpt2) reads and writes up to so many tokens, and may have no fewer positions; of
+    Transformer-XL it is how far it looks back, and a text may have any length. Of a prompt ``chunk`` tokens are read at
+    once, so that the weights are read that many times less often; the last ones are padded."""
+
+    context: int = 512
+    chunk: int = 16
+
+    def __post_init__(self) -> None:
+        at_least(self.context, 4, "context")
+        within(self.chunk, 2, self.context, "chunk")
+
+
+@dataclass(frozen=True)
 class Convert:
     """Which ``formats`` and ``schemes`` become candidates; the best measured one that meets the gates ships.
-    ``calibration`` and ``quantization`` say how those of integers are made; formats other than tflite know none of it
-    and quantize to their runtime's own rules."""
+    ``calibration`` and ``quantization`` say how those of integers are made; formats other than tflite and onnx know
+    none of it and quantize to their runtime's own rules. With ``generation`` a language model's tflite files go on with
+    texts."""
 
     formats: Tuple[Format, ...] = ("tflite",)
     schemes: Tuple[Scheme, ...] = ("w32_a32_float", "w8_a32_dynamic", "w8_a8_static")
     calibration: Calibration = field(default_factory=Calibration)
     quantization: Quantization = field(default_factory=Quantization)
+    generation: Optional[Generation] = None
+
+    @property
+    def context(self) -> int:
+        """How many tokens the cache of a language model that generates holds; 0 where none is to."""
+        return 0 if self.generation is None else self.generation.context
 
     def __post_init__(self) -> None:
+        if self.generation is not None and "tflite" not in self.formats:
+            raise SpecError(
+                "only tflite files can generate",
+                where="$.generation",
+                given=list(self.formats),
+                remedy="leave it out, or add the format tflite",
+            )
         if not self.formats or not self.schemes:
             raise SpecError("name at least one format and one scheme", where="$.formats")
         for name in self.formats:
@@ -160,9 +189,9 @@ class Convert:
             "mixed.sensitivity": (asked.mixed.sensitivity is not None, [STATIC]),
         }
         for name, (used, able) in takers.items():
-            if used and "tflite" not in self.formats:
+            if used and not set(self.formats) & set(PLANNED):
                 raise SpecError(
-                    "only tflite's quantization can be told this",
+                    "only the quantization of {} can be told this".format(" and ".join(PLANNED)),
                     where="$.quantization." + name,
                     given=list(self.formats),
                     remedy="leave it out, or add the format tflite",

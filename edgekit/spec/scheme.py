@@ -35,7 +35,7 @@ Scheme = Literal[
     "w4_a32_weight",
     "w4_a32_dynamic",
 ]
-Format = Literal["tflite", "ptl"]
+Format = Literal["tflite", "ptl", "onnx", "pte"]
 
 #: Which schemes each format can be written in.
 FORMAT_SCHEMES: Dict[str, Tuple[str, ...]] = {
@@ -49,10 +49,15 @@ FORMAT_SCHEMES: Dict[str, Tuple[str, ...]] = {
         "w4_a32_dynamic",
     ),
     "ptl": ("w32_a32_float", "w8_a32_dynamic"),
+    "pte": ("w32_a32_float", "w8_a32_dynamic"),
+    "onnx": ("w32_a32_float", "w16_a32_float", "w8_a32_weight", "w8_a32_dynamic", "w8_a8_static"),
 }
 
 #: Formats whose other schemes start from the file of one scheme, and which; the others start from the checkpoint.
-STARTS_FROM: Dict[str, str] = {"tflite": "w32_a32_float"}
+STARTS_FROM: Dict[str, str] = {"tflite": "w32_a32_float", "onnx": "w32_a32_float"}
+
+#: Formats whose integers are made as the recipe says; the others follow their runtime's own rules.
+PLANNED: Tuple[str, ...] = ("tflite", "onnx")
 
 #: Bits of a weight, in the schemes whose weights are whole numbers.
 WEIGHT_BITS: Dict[str, int] = {

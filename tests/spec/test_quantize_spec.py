@@ -47,7 +47,7 @@ def test_blocks_are_for_int4_and_of_a_size_the_runtime_has() -> None:
 
 
 def test_only_tflite_can_be_told() -> None:
-    with pytest.raises(SpecError, match="only tflite"):
+    with pytest.raises(SpecError, match="only the quantization of tflite"):
         Convert(formats=("ptl",), schemes=("w8_a32_dynamic",), quantization=Quantization(weights="tensor"))
 
 
