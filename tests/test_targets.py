@@ -34,6 +34,7 @@ def test_the_boards_that_are_promised() -> None:
         "rpi-zero2w",
         "generic-aarch64",
         "generic-armv7",
+        "rpi2",
     }
 
 
@@ -53,7 +54,10 @@ def test_what_stands_in_it_can_be_used(file: Path) -> None:
     for support in target.runtimes.values():
         for package in support.packages:
             assert re.fullmatch(r"[a-z0-9._-]+==[0-9][0-9a-z.]*", package), "wheels are pinned exactly"
+        for package in support.debian:
+            assert re.fullmatch(r"[a-z0-9.+-]+=[0-9][A-Za-z0-9.+~:-]*", package), "so are Debian's"
         names = [Requirement(one).name for one in support.packages]
+        names += [one.partition("=")[0].removeprefix("python3-") for one in support.debian]
         assert len(names) == len(set(names))
         assert not names or {"numpy", "tokenizers"} <= set(names), "every runtime needs the tokenizer and arrays"
     assert set(target.sensors) <= {"thermal", "throttle", "pmic"}
@@ -94,6 +98,7 @@ def test_armv8_0_lacks_what_only_newer_cores_have() -> None:
         ("Raspberry Pi 500 Rev 1.0", ["rpi5"]),
         ("Raspberry Pi 3 Model B Plus Rev 1.3", ["rpi3"]),
         ("Raspberry Pi Zero 2 W Rev 1.0", ["rpi-zero2w"]),
+        ("Raspberry Pi 2 Model B Rev 1.1", ["rpi2"]),
         ("Raspberry Pi Zero W Rev 1.1", []),
         ("linux,dummy-virt", []),
     ],

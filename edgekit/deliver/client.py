@@ -8,10 +8,9 @@ import time
 from pathlib import Path
 from typing import Any, NoReturn, Self, TypeVar
 
-from edgekit import errors
 from edgekit.deliver.agent_file import TOO_OLD
 from edgekit.deliver.transport import Process, Transport
-from edgekit.errors import DeviceError, EdgekitError, PreflightError, ProtocolError, SpecError, TransportError
+from edgekit.errors import PreflightError, ProtocolError, SpecError, TransportError, from_json
 from edgekit.spec import codec, wire
 from edgekit.spec.progress import Report, quiet
 
@@ -73,7 +72,7 @@ class Agent:
             if answer.kind == "progress":
                 report(answer.message, answer.fraction)
             elif answer.kind == "failed":
-                raise error_from(answer.error or {}, self._where)
+                raise from_json(answer.error or {}, self._where)
             else:
                 return self._decode(reply, answer.result or {}, op)
 
@@ -140,24 +139,6 @@ class Agent:
         else:
             message, remedy = f"the agent ended during '{op}' with status {status}", "see 'edgekit logs'"
         raise TransportError(message, where=self._where, given=said or None, remedy=remedy)
-
-
-def error_from(parts: dict[str, Any], where: str) -> EdgekitError:
-    """The error that ``EdgekitError.to_json`` described on the device; an unknown kind becomes a DeviceError."""
-    kind = getattr(errors, str(parts.get("error")), DeviceError)
-    if not (isinstance(kind, type) and issubclass(kind, EdgekitError)):
-        kind = DeviceError
-    found: EdgekitError = kind.__new__(kind)
-    # subclasses may take other arguments; the parts are those of the base
-    EdgekitError.__init__(
-        found,
-        str(parts.get("message") or "the device failed without a word"),
-        given=parts.get("given"),
-        allowed=parts.get("allowed"),
-        remedy=parts.get("mend"),
-        where=f"{where}: {parts['where']}" if parts.get("where") else where,
-    )
-    return found
 
 
 def _ship(transport: Transport, agent_file: Path, base: str) -> str:

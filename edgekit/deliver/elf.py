@@ -14,15 +14,19 @@ MACHINES = {183: "arm64", 40: "armhf", 62: "amd64", 3: "i386", 243: "riscv64"}
 _PT_LOAD, _PT_DYNAMIC = 1, 2
 #: No object is linked with so many; a damaged count must not keep us busy.
 _LIBRARIES = 1024
-_DT_NULL, _DT_STRTAB, _DT_VERNEED, _DT_VERNEEDNUM = 0, 5, 0x6FFFFFFE, 0x6FFFFFFF
+_DT_NULL, _DT_STRTAB, _DT_SONAME, _DT_VERNEED, _DT_VERNEEDNUM = 0, 5, 14, 0x6FFFFFFE, 0x6FFFFFFF
+#: In the flags of a 32-bit ARM object: floats are passed in general registers, as no armhf system does.
+_ARM_SOFT_FLOAT = 0x200
 
 
 @dataclass(frozen=True)
 class Needs:
-    """``arch`` by Debian's name (or ``machine <n>``); ``versions`` are symbol versions such as ``GLIBC_2.28``."""
+    """``arch`` by Debian's name (or ``machine <n>``), which for 32-bit ARM tells how floats are passed; ``versions``
+    are symbol versions such as ``GLIBC_2.28``, ``name`` is what others that are linked against it ask for."""
 
     arch: str
     versions: tuple[str, ...]
+    name: str = ""
 
 
 @dataclass(frozen=True)
@@ -46,9 +50,12 @@ def needs(data: bytes) -> Needs:
         machine = struct.unpack_from("<H", data, 18)[0]
         segments = _segments(data, wide)
         versions = tuple(sorted(set(_versions(data, wide, segments))))
+        name = _name(data, _dynamic(data, wide, segments), segments)
+        soft = not wide and struct.unpack_from("<I", data, 36)[0] & _ARM_SOFT_FLOAT
     except (struct.error, OverflowError, UnicodeDecodeError) as error:
         raise ValueError(f"damaged ELF file: {error}") from error
-    return Needs(MACHINES.get(machine, f"machine {machine}"), versions)
+    arch = MACHINES.get(machine, f"machine {machine}")
+    return Needs("armel" if arch == "armhf" and soft else arch, versions, name)
 
 
 def _segments(data: bytes, wide: bool) -> list[_Segment]:
@@ -75,14 +82,23 @@ def _versions(data: bytes, wide: bool, segments: list[_Segment]) -> Iterator[str
         entry = need + first
         for _ in range(count):
             _, _, _, name, step = struct.unpack_from("<IHHII", data, entry)
-            end = data.index(b"\0", strings + name)
-            yield data[strings + name : end].decode("ascii")
+            yield _text(data, strings + name)
             if not step:
                 break
             entry += step
         if not following:
             break
         need += following
+
+
+def _name(data: bytes, tags: dict[int, int], segments: list[_Segment]) -> str:
+    if _DT_SONAME not in tags:
+        return ""
+    return _text(data, _file_offset(tags.get(_DT_STRTAB, 0), segments) + tags[_DT_SONAME])
+
+
+def _text(data: bytes, at: int) -> str:
+    return data[at : data.index(b"\0", at)].decode("ascii")
 
 
 def _dynamic(data: bytes, wide: bool, segments: list[_Segment]) -> dict[int, int]:

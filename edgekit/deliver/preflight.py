@@ -2,32 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from edgekit.errors import PreflightError
 from edgekit.spec.manifest import Manifest
 from edgekit.spec.target import Facts, Target
 
 #: Runtimes that run a format, best first.
-RUNTIMES = {"tflite": ("litert", "tflite"), "ptl": ("torchscript",)}
+RUNTIMES = {"tflite": ("litert", "tflite"), "ptl": ("torchscript",), "onnx": ("onnxruntime",), "pte": ("executorch",)}
 #: A float interpreter with numpy and a runtime stays below this, apart from the model.
 RUNTIME_RAM = 128 << 20
+#: What a small Linux takes for itself.
+SYSTEM_MB = 128
 DAY_S = 86400.0
 
 
 def runtime_for(target: Target, format: str) -> str:
     """The runtime that runs ``format`` on the target. Raises PreflightError with the target's own reasons."""
     names = RUNTIMES.get(format, ())
-    usable = [name for name in names if name in target.runtimes and not target.runtimes[name].refused]
+    usable = [name for name in names if not unfit(target, name)]
     if usable:
         return usable[0]
-    reasons = [f"{name}: {target.runtimes[name].refused}" for name in names if name in target.runtimes]
+    reasons = [f"{name}: {unfit(target, name)}" for name in names if name in target.runtimes]
     raise PreflightError(
         f"target {target.name} runs no {format} artifact",
         given=format,
         allowed=[one for one, runtimes in RUNTIMES.items() if set(runtimes) & _usable(target)] or "none",
         remedy="; ".join(reasons) or f"runtimes of this target: {', '.join(sorted(_usable(target))) or 'none'}",
     )
+
+
+def unfit(target: Target, runtime: str) -> str:
+    """Why a runtime cannot run on a target at all; empty where it can."""
+    support = target.runtimes.get(runtime)
+    if support is None:
+        return "not known to this target"
+    if support.refused:
+        return support.refused
+    lacking = sorted(set(support.needs) - set(target.cpu.features))
+    if lacking:
+        return f"its code uses {', '.join(lacking)}, which {target.cpu.name} lacks: it would die of SIGILL"
+    if support.ram_mb + SYSTEM_MB > target.ram_mb:
+        return f"it takes {support.ram_mb} MB beside the model, and the board has {target.ram_mb} MB in all"
+    return ""
 
 
 def check(
@@ -38,10 +55,20 @@ def check(
     ``need`` is what the deploy will take on the disk, in bytes: twice that must be free, for the old release and for
     what stands half-made beside it. ``host_time`` is in seconds since the epoch.
     """
-    runtime_for(target, manifest.optimized.format)
-    findings = [*_built_for(manifest, target), *_system(facts, target), *_room(facts, manifest, need)]
+    runtime = runtime_for(target, manifest.optimized.format)
+    support = target.runtimes[runtime]
+    findings = [
+        *_built_for(manifest, target, runtime),
+        *_system(facts, target, support.needs),
+        *_room(facts, manifest, need, support.ram_mb << 20),
+    ]
     _refuse(findings, "cannot take this bundle", where)
     return tuple(_oddities(facts, host_time))
+
+
+def memory(model: int, runtime: int = 0) -> int:
+    """Bytes that a model of so many takes together with its runtime: its file is read, and packed once more."""
+    return 2 * model + max(RUNTIME_RAM, runtime)
 
 
 def fits(facts: Facts, target: Target, *, where: str | None = None) -> None:
@@ -59,7 +86,13 @@ def _refuse(findings: list[str], what: str, where: str | None) -> None:
         )
 
 
-def _built_for(manifest: Manifest, target: Target) -> Iterator[str]:
+def _built_for(manifest: Manifest, target: Target, runtime: str) -> Iterator[str]:
+    readers = manifest.optimized.runtimes
+    if readers and runtime not in readers:
+        yield (
+            f"the model's operators are read by {', '.join(readers)}, this device has {runtime}: "
+            f"build the bundle with --target {target.name}"
+        )
     if manifest.target is not None and manifest.target != target.name:
         yield (
             f"the bundle was built for target {manifest.target}, this device is a {target.name}: "
@@ -67,7 +100,7 @@ def _built_for(manifest: Manifest, target: Target) -> Iterator[str]:
         )
 
 
-def _system(facts: Facts, target: Target) -> Iterator[str]:
+def _system(facts: Facts, target: Target, needs: Sequence[str] = ()) -> Iterator[str]:
     if facts.arch != target.cpu.arch:
         if facts.arch == "armhf" and facts.kernel_arch == "aarch64":
             yield (
@@ -77,7 +110,7 @@ def _system(facts: Facts, target: Target) -> Iterator[str]:
         else:
             yield f"its userland is {facts.arch}, target {target.name} is {target.cpu.arch}"
     else:
-        lacking = sorted(set(target.cpu.features) - set(facts.features))
+        lacking = sorted({*target.cpu.features, *needs} - set(facts.features))
         if lacking:
             yield (
                 f"its CPU ({facts.cpu_part or 'unknown'}) lacks {', '.join(lacking)}, which target {target.name} "
@@ -89,13 +122,13 @@ def _system(facts: Facts, target: Target) -> Iterator[str]:
         yield f"its C library is glibc {facts.glibc}, target {target.name} expects {target.os.glibc} or newer"
 
 
-def _room(facts: Facts, manifest: Manifest, need: int) -> Iterator[str]:
+def _room(facts: Facts, manifest: Manifest, need: int, runtime: int) -> Iterator[str]:
     if 2 * need > facts.disk_free:
         yield (
             f"{_mb(facts.disk_free)} MB are free below {facts.root}, {_mb(2 * need)} MB are needed (twice the size): "
             "'edgekit prune-releases', or remove files"
         )
-    ram = 2 * manifest.optimized.blob.size + RUNTIME_RAM
+    ram = memory(manifest.optimized.blob.size, runtime)
     if ram > facts.ram_available:
         yield (
             f"{_mb(facts.ram_available)} MB of memory are available, {_mb(ram)} MB are needed "
@@ -113,7 +146,7 @@ def _oddities(facts: Facts, host_time: float) -> Iterator[str]:
 
 
 def _usable(target: Target) -> set[str]:
-    return {name for name, one in target.runtimes.items() if not one.refused}
+    return {name for name in target.runtimes if not unfit(target, name)}
 
 
 def _two(version: str) -> str:

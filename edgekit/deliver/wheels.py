@@ -15,12 +15,12 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
 from packaging.utils import InvalidWheelFilename, parse_wheel_filename
 
-from edgekit.deliver import elf
+from edgekit.deliver import debian, elf
 from edgekit.errors import PreflightError, SpecError, TransportError, UsageError, nearest
 from edgekit.spec import codec
 from edgekit.spec.manifest import Blob
@@ -55,14 +55,14 @@ def runtime_packages(target: Target, runtime: str) -> tuple[str, ...]:
         )
     if support.refused:
         raise PreflightError(f"target {target.name} cannot run {runtime}: {support.refused}", given=runtime)
-    for one in support.packages:
-        if not _PIN.fullmatch(one):
-            raise SpecError(
-                "pin the package's version",
-                where=f"target {target.name} $.runtimes.{runtime}.packages",
-                given=one,
-                allowed="name==version",
-            )
+    for field, pins, pin, form in (
+        ("packages", support.packages, _PIN, "name==version"),
+        ("debian", support.debian, debian.PIN, "name=version"),
+    ):
+        for one in pins:
+            if not pin.fullmatch(one):
+                where = f"target {target.name} $.runtimes.{runtime}.{field}"
+                raise SpecError("pin the package's version", where=where, given=one, allowed=form)
     return support.packages
 
 
@@ -74,14 +74,22 @@ def platforms(target: Target) -> tuple[str, ...]:
     return (*tags, f"manylinux2014_{machine}", f"linux_{machine}")
 
 
-def resolve(target: Target, runtime: str, cache: Path, report: Report = quiet) -> tuple[Path, ...]:
-    """The wheels of a runtime for a target, from ``cache/wheels/<key>`` or downloaded by pip and checked.
+def resolve(
+    target: Target,
+    runtime: str,
+    cache: Path,
+    report: Report = quiet,
+    archives: Callable[[str], Sequence[str]] = lambda suite: (),
+) -> tuple[Path, ...]:
+    """The wheels of a runtime for a target, from ``cache/wheels/<key>`` or downloaded by pip and checked; what has none
+    by apt, whose ``archives`` for a release of Debian may be given.
 
     Raises PreflightError where a wheel does not fit the board, SpecError where there is none, TransportError without
-    network, UsageError without pip.
+    network, UsageError without pip or apt.
     """
-    packages = runtime_packages(target, runtime)
-    key = codec.digest([sorted(packages), target.cpu.arch, target.os.python, target.os.glibc])[:24]
+    packages, others = runtime_packages(target, runtime), target.runtimes[runtime].debian
+    inputs = [sorted(packages), target.cpu.arch, target.os.python, target.os.glibc]
+    key = codec.digest([*inputs, sorted(others), target.os.suite] if others else inputs)[:24]
     final = cache / "wheels" / key
     if (final / _LIST).is_file():
         return tuple(final / name for name in codec.loads(list[str], (final / _LIST).read_bytes()))
@@ -90,6 +98,9 @@ def resolve(target: Target, runtime: str, cache: Path, report: Report = quiet) -
     try:
         report(f"fetching {', '.join(packages)} for {target.cpu.arch}, Python {target.os.python}", None)
         _download(packages, target, temporary)
+        if others:
+            report(f"fetching {', '.join(others)} from Debian {target.os.suite} for {target.cpu.arch}", None)
+            debian.fetch(others, target, archives(target.os.suite), temporary)
         found = sorted(temporary.glob("*.whl"))
         for number, wheel in enumerate(found):
             report(f"checking {wheel.name}", number / len(found))

@@ -12,12 +12,12 @@ from edgekit.spec.result import Result
 def text(result: Result) -> str:
     """The whole report as Markdown (GitHub's tables)."""
     said = tables.content(result)
-    parts = [f"# {_escape(said.title)}"]
+    parts = [f"# {escape(said.title)}"]
     for one in (said.comparison, said.details):
         parts += [f"## {one.title}", table(one)]
     parts += ["## How the figures were had", listed(said.labels)]
     if said.remarks:
-        parts += ["## Left out", "\n".join(f"- {_escape(one)}" for one in said.remarks)]
+        parts += ["## Left out", "\n".join(f"- {escape(one)}" for one in said.remarks)]
     parts += ["## Where they come from", listed(said.provenance)]
     return "\n\n".join(parts) + "\n"
 
@@ -36,7 +36,7 @@ def table(content: tables.Table) -> str:
 
 
 def _row(cells: tuple[str, ...], strong: bool = False) -> str:
-    shown = [_escape(cell) for cell in cells]
+    shown = [escape(cell) for cell in cells]
     if strong:
         shown[0] = f"**{shown[0]}**"
     return "| " + " | ".join(shown) + " |"
@@ -44,10 +44,10 @@ def _row(cells: tuple[str, ...], strong: bool = False) -> str:
 
 def listed(pairs: tuple[tuple[str, str], ...]) -> str:
     """Names and values as a list."""
-    return "\n".join(f"- **{name}**: {_escape(value)}" for name, value in pairs)
+    return "\n".join(f"- **{name}**: {escape(value)}" for name, value in pairs)
 
 
-def _escape(cell: str) -> str:
+def escape(cell: str) -> str:
     """Names stay names: underscores inside words are literal in GitHub's Markdown, the rest is escaped."""
     for character in ("\\", "|", "*", "<", "`"):
         cell = cell.replace(character, "\\" + character)

@@ -9,7 +9,7 @@ import pytest
 
 from edgekit import errors
 from edgekit.deliver import agent_file
-from edgekit.deliver.client import Agent, error_from
+from edgekit.deliver.client import Agent
 from edgekit.deliver.local import LocalTransport
 from edgekit.errors import BundleError, DeviceError, MissingExtra, PreflightError, ProtocolError, TransportError
 from edgekit.spec import wire
@@ -101,14 +101,14 @@ def test_a_failure_there_is_the_same_error_here(tmp_path: Path) -> None:
     "kind", [one for one in vars(errors).values() if isinstance(one, type) and issubclass(one, errors.EdgekitError)]
 )
 def test_every_error_class_survives_the_wire(kind: type[errors.EdgekitError]) -> None:
-    found = error_from({"error": kind.__name__, "message": "m"}, "board")
+    found = errors.from_json({"error": kind.__name__, "message": "m"}, "board")
     assert type(found) is kind
     assert (found.message, found.where) == ("m", "board")
 
 
 @pytest.mark.parametrize("name", ["KeyError", "nearest", "Optional", None])
 def test_an_unknown_error_is_a_device_error(name: str | None) -> None:
-    assert type(error_from({"error": name, "message": "m"}, "board")) is DeviceError
+    assert type(errors.from_json({"error": name, "message": "m"}, "board")) is DeviceError
     assert MissingExtra.exit_code == 2
 
 
