@@ -32,6 +32,13 @@ def check_task(recipe: Recipe) -> None:
             where="$.data.unlabeled",
             remedy="name these texts as the data itself (data.source, data.files)",
         )
+    if recipe.answers.unsure_below is not None or recipe.answers.sure_accuracy is not None:
+        raise SpecError(
+            "a language model goes on with a token, and is never sure of it",
+            where="$.answers",
+            given="task: language",
+            remedy="leave unsure_below and sure_accuracy out, or task: classify",
+        )
     if recipe.search is not None:
         raise SpecError(
             "a search prices its candidates by a table of classifiers' layers",
@@ -50,6 +57,13 @@ def _check_classifier(recipe: Recipe) -> None:
             where="$.gates.perplexity_rise",
             given="task: {}".format(recipe.task),
             remedy="bound accuracy_drop instead, or task: language",
+        )
+    if recipe.convert.generation is not None:
+        raise SpecError(
+            "only a language model generates",
+            where="$.convert.generation",
+            given="task: {}".format(recipe.task),
+            remedy="leave it out, or task: language",
         )
     if recipe.data.source == "text":
         raise SpecError(

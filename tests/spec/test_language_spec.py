@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from edgekit.errors import SpecError
+from edgekit.errors import DataError, SpecError
 from edgekit.spec import codec
 from edgekit.spec.manifest import Artifact
 from edgekit.spec.recipe import Recipe
@@ -61,8 +61,14 @@ def test_perplexity_is_e_to_the_mean_of_a_token() -> None:
     uniform = NextTokens(hits=1, tokens=4, nll=4 * math.log(50))
     assert uniform.perplexity == pytest.approx(50)
     assert uniform.accuracy == 25.0
-    assert NextTokens(0, 0, 0.0).perplexity == 1.0
     assert math.isfinite(NextTokens(0, 1, 1e6).perplexity), "a manifest holds no infinity"
+
+
+def test_texts_of_one_token_are_no_texts_told_perfectly() -> None:
+    with pytest.raises(DataError, match="two tokens") as caught:
+        _ = NextTokens(0, 0, 0.0).perplexity
+    assert caught.value.where == "$.data"
+    assert NextTokens(0, 0, 0.0).accuracy == 0.0
 
 
 def test_what_was_written_before_there_were_language_models_still_decodes() -> None:
@@ -75,3 +81,17 @@ def test_what_was_written_before_there_were_language_models_still_decodes() -> N
     blob = {"sha256": "0" * 64, "size": 1}
     artifact = {"name": "a", "role": "optimized", "format": "tflite", "scheme": "w8_a8_static", "signatures": []}
     assert codec.decode(Artifact, {**artifact, "blob": blob, "tokenizer": blob}).perplexity is None
+
+
+def test_only_a_language_model_in_tflite_generates() -> None:
+    asked = {"generation": {"context": 64}}
+    assert recipe(convert=asked).convert.context == 64
+    assert recipe().convert.context == 0
+    for changed, where in (
+        ({"task": "classify", "data": {"source": "debian-sections"}, "convert": asked}, "$.convert.generation"),
+        ({"convert": {**asked, "formats": ["ptl"]}}, "$.convert.generation"),
+        ({"convert": {"generation": {"context": 1}}}, "$.convert.generation.context"),
+    ):
+        with pytest.raises(SpecError) as refused:
+            recipe(**changed)
+        assert refused.value.where == where
