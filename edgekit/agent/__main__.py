@@ -1,4 +1,5 @@
-"""The agent: ``python3 agent.pyz [--root DIR]`` on the device. Speaks ``edgekit.spec.wire`` on stdin and stdout."""
+"""The agent: ``python3 agent.pyz [--root DIR]`` on the device. Speaks ``edgekit.spec.wire`` on stdin and stdout; with
+``serve`` behind it, it is the service instead."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from typing import Any, Dict, Optional
 
 from edgekit.agent import lock, log, serve, store
 from edgekit.agent.operations import Session, operations
+from edgekit.agent.service import flags
 
 
 def default_root() -> Path:
@@ -27,7 +29,19 @@ def main() -> None:
         default=None,
         help="where releases live (default: $EDGEKIT_ROOT, else ~/.local/share/edgekit)",
     )
-    root = (parser.parse_args().root or default_root()).expanduser().absolute()
+    commands = parser.add_subparsers(dest="command")
+    flags.add(commands.add_parser("serve", help="answer over HTTP, see edgekit.spec.service"))
+    args = parser.parse_args()
+    root = (args.root or default_root()).expanduser().absolute()
+    if args.command == "serve":
+        from edgekit.agent.service import command  # a web server, which no other agent needs
+
+        sys.exit(command.run(root, args))
+    speak(root)
+
+
+def speak(root: Path) -> None:
+    """Answer the host's requests until it goes."""
 
     def on_failure(name: str, failure: Dict[str, Any], trace: Optional[str]) -> None:
         log.write(root, "failed", op=name, error=failure.get("error"), message=failure.get("message"), trace=trace)

@@ -1,4 +1,4 @@
-"""Two locks in the root folder, both let go by the kernel when their process ends, however it ends.
+"""Three locks in the root folder, all let go by the kernel when their process ends, however it ends.
 
 ``session.lock``: every agent holds it shared. Who gets it exclusively is alone, and may clear half-made things.
 ``deploy.lock``: held from ``activate`` to ``confirm`` or ``rollback``. While another holds it, a pending release is a
@@ -53,6 +53,19 @@ def take_deploy(root: Path) -> int:
         raise DeviceError(
             "another deploy is under way on this device", where=str(root), remedy="wait for it to end, then try again"
         )
+    return handle
+
+
+def take_service(root: Path) -> int:
+    """Take the service's lock. Raises DeviceError where another process has it."""
+    handle = _open(root, "service.lock")
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(handle)
+        raise DeviceError(
+            "a service runs here already", where=str(root), remedy="ask that one, or end it first"
+        ) from None
     return handle
 
 

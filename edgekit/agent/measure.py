@@ -23,6 +23,9 @@ def model(root: Path, artifact: Artifact, threads: int = 1) -> tasks.Model:
         tokenizer=str(store.need(root, artifact.tokenizer, "the tokenizer")),
         lengths=artifact.lengths,
         threads=threads,
+        dynamic=artifact.dynamic,
+        temperature=artifact.sureness.temperature if artifact.sureness else 1.0,
+        unsure_below=artifact.sureness.unsure_below if artifact.sureness else 0.0,
     )
 
 

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import sys
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Callable, Dict, Iterator, Optional, Set, Tuple
 
 from edgekit.agent import facts, lock, log, measure, record, release, store, tasks
 from edgekit.agent.serve import Lines, Operation
+from edgekit.agent.service import unit
 from edgekit.agent.spawn import Child, ChildFailed
 from edgekit.errors import DeviceError, ProtocolError
 from edgekit.spec import wire
 from edgekit.spec.progress import Report
 from edgekit.spec.result import Run
+from edgekit.spec.service import Manage
 from edgekit.spec.target import Facts
 
 #: A child that says nothing for this long hangs.
 HEALTH_S = 600.0
 PREDICT_S = 600.0
+GENERATE_S = 3600.0
 
 
 @dataclass
@@ -156,7 +159,24 @@ def rollback(session: Session, args: wire.Rollback, report: Report) -> wire.Stat
 
 
 def status(session: Session, args: wire.Nothing, report: Report) -> wire.Status:
-    return release.status(session.root)
+    return _status(session)
+
+
+def _status(session: Session) -> wire.Status:
+    return replace(release.status(session.root), service=unit.state(session.root, unit.Manager()))
+
+
+def service(session: Session, args: Manage, report: Report) -> wire.Status:
+    """Install the service, or remove it. Raises DeviceError where nobody would start it."""
+    manager = unit.Manager()
+    if args.action == "check":
+        unit.check(session.root, args, manager)
+    elif args.action == "install":
+        report("starting the service", None)
+        unit.install(session.root, args, manager)
+    elif args.action == "remove":
+        unit.remove(session.root, manager)
+    return _status(session)
 
 
 def prune(session: Session, args: wire.Prune, report: Report) -> wire.Status:
@@ -179,6 +199,26 @@ def predict(session: Session, args: wire.Predict, report: Report) -> wire.Predic
         raise
     log.write(session.root, "predicted", release=now, texts=len(args.texts))
     return wire.Predictions(now, manifest.optimized.name, answers.predictions)
+
+
+def generate(session: Session, args: wire.Generate, report: Report) -> wire.Generated:
+    """By the current release, the text told piece by piece. Raises DeviceError where there is none, it was not made to
+    generate, the prompt is too long for it, or its runtime dies."""
+    now = record.current(session.root)
+    if now is None:
+        raise DeviceError("no release is current on this device", remedy="deploy one: edgekit deploy")
+    artifact = record.manifest(session.root, now).optimized
+    if artifact.context is None:
+        raise DeviceError(
+            "the current release was not made to generate",
+            given=artifact.name,
+            remedy="name convert.generation in a language model's recipe (task: language), build and deploy it",
+        )
+    task = tasks.Write(measure.model(session.root, artifact), args)
+    # a child that refuses lives on, with its cache; a dead one is replaced by the next question
+    found = _predictor(session, now).ask("write", task, wire.Generated, report, GENERATE_S)
+    log.write(session.root, "generated", release=now, tokens=len(found.tokens))
+    return replace(found, release=now, artifact=artifact.name)
 
 
 def _predictor(session: Session, now: str) -> Child:
@@ -228,8 +268,10 @@ _OPERATIONS: Dict[str, Tuple[type, Callable[..., object]]] = {
     "status": (wire.Nothing, status),
     "prune": (wire.Prune, prune),
     "predict": (wire.Predict, predict),
+    "generate": (wire.Generate, generate),
     "measure": (wire.Measure, run_measure),
     "signatures": (wire.TimeSignatures, time_signatures),
+    "service": (Manage, service),
     "logs": (wire.Logs, logs),
 }
 

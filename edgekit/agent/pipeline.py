@@ -1,4 +1,4 @@
-"""Text → tokens → the least bucket that holds them → the runtime → label."""
+"""Text → tokens → the least length of the model that holds them → the runtime → label."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from edgekit.errors import DeviceError
 from edgekit.spec.text import clean
 
 _PAD_TOKENS = ("[PAD]", "<pad>")
+#: What ends a text, by the names that tokenizers have for it.
+_END_TOKENS = ("<|endoftext|>", "</s>", "<eos>", "[SEP]")
 
 
 @dataclass(frozen=True)
@@ -33,21 +35,31 @@ class Outcome:
 
 
 class Tokenizer:
-    """A tokenizer.json, cut to ``limit`` tokens on the side that the file names; padding is done here, by bucket. Texts
-    are cleaned as those that the model learned from. Needs the ``tokenizers`` wheel."""
+    """A tokenizer.json; texts are cut to ``limit`` tokens, if any, on the side that the file names; padding is done
+    here, by bucket. Texts are cleaned as those that the model learned from. Needs the ``tokenizers`` wheel."""
 
-    def __init__(self, file: str, limit: int) -> None:
+    def __init__(self, file: str, limit: Optional[int]) -> None:
         import tokenizers
 
         self._tokenizer = tokenizers.Tokenizer.from_file(file)
         self.pad_id = _pad_id(self._tokenizer)
         self._tokenizer.no_padding()
         own = self._tokenizer.truncation
-        self._tokenizer.enable_truncation(max_length=limit, direction=own["direction"] if own else "right")
+        if limit is None:
+            self._tokenizer.no_truncation()
+        else:
+            self._tokenizer.enable_truncation(max_length=limit, direction=own["direction"] if own else "right")
+        known = (self._tokenizer.token_to_id(one) for one in _END_TOKENS)
+        #: What ends a text; ``None`` where the tokenizer knows nothing of the kind.
+        self.end_id: Optional[int] = next((one for one in known if one is not None), None)
 
     def __call__(self, text: str) -> Tokens:
         encoding = self._tokenizer.encode(clean(text))
         return Tokens(tuple(encoding.ids), bool(encoding.overflowing))
+
+    def text(self, ids: Sequence[int]) -> str:
+        """How a run of tokens is written, without special ones; U+FFFD stands for bytes that are no character."""
+        return str(self._tokenizer.decode(list(ids)))
 
     def spelled(self, number: int) -> str:
         """How a token is written; a piece of a character, which is no text by itself, by its name."""
@@ -67,8 +79,11 @@ def _pad_id(tokenizer: Any) -> int:
     return 0
 
 
-def bucket(tokens: int, lengths: Sequence[int], pad_to: Optional[int] = None) -> int:
-    """The least of the rising ``lengths`` to hold ``tokens``, or ``pad_to`` where forced. Else DeviceError."""
+def bucket(tokens: int, lengths: Sequence[int], pad_to: Optional[int] = None, dynamic: bool = False) -> int:
+    """The least of the rising ``lengths`` to hold ``tokens``, of a ``dynamic`` model ``tokens`` itself (1 for none), or
+    ``pad_to`` where forced. Else DeviceError."""
+    if dynamic and pad_to is None and tokens <= lengths[-1]:
+        return max(tokens, 1)
     allowed = lengths if pad_to is None else [one for one in lengths if one == pad_to]
     for one in allowed:
         if tokens <= one:
@@ -95,9 +110,9 @@ def argmax(values: Sequence[float]) -> int:
     return values.index(max(values))
 
 
-def softmax(logits: Sequence[float]) -> List[float]:
-    """Probabilities; shifted by the greatest logit so that nothing overflows."""
+def softmax(logits: Sequence[float], temperature: float = 1.0) -> List[float]:
+    """Probabilities of ``logits / temperature``; shifted by the greatest one so that nothing overflows."""
     top = max(logits)
-    powers = [math.exp(one - top) for one in logits]
+    powers = [math.exp((one - top) / temperature) for one in logits]
     total = math.fsum(powers)
     return [one / total for one in powers]

@@ -53,6 +53,10 @@ class Child:
     def alive(self) -> bool:
         return self._process.poll() is None
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def ask(self, op: str, task: Any, answer: Type[T], report: Report = quiet, timeout: Optional[float] = None) -> T:
         """Send one task and wait. Raises ChildFailed when it dies, fails or takes more than ``timeout`` seconds, and
         HungUp when the host goes meanwhile; the child is gone then."""
@@ -70,7 +74,7 @@ class Child:
             if reply.kind == "progress":
                 report(reply.message, reply.fraction)
             elif reply.kind == "failed":
-                raise ChildFailed(_failure(reply.error or {}))
+                raise ChildFailed(_failure(reply.error or {}), remedy=(reply.error or {}).get("mend"))
             else:
                 return codec.decode(answer, reply.result or {})
 
@@ -131,6 +135,9 @@ def _environment(runtime: Optional[Path], threads: int) -> Dict[str, str]:
         "OPENBLAS_NUM_THREADS": "1",
         "TOKENIZERS_PARALLELISM": "false",
     }
+    if runtime is not None and (runtime / wire.LIBRARIES).is_dir():
+        before = os.environ.get("LD_LIBRARY_PATH")
+        changed["LD_LIBRARY_PATH"] = os.pathsep.join([str(runtime / wire.LIBRARIES)] + ([before] if before else []))
     return {**os.environ, **changed}
 
 

@@ -6,18 +6,23 @@ from dataclasses import dataclass
 from typing import Optional, Tuple
 
 from edgekit.spec.scheme import Format
-from edgekit.spec.wire import Prediction, Signature
+from edgekit.spec.wire import Generate, Prediction, Signature
 
 
 @dataclass(frozen=True)
 class Model:
-    """One artifact, ready to load. ``lengths`` are its buckets in tokens, rising."""
+    """One artifact, ready to load. ``lengths`` are its buckets in tokens, rising; a ``dynamic`` one takes any length up
+    to the last of them. Logits are divided by ``temperature``; an answer less likely than ``unsure_below`` is
+    unsure."""
 
     format: Format
     file: str
     tokenizer: str
     lengths: Tuple[int, ...]
     threads: int = 1
+    dynamic: bool = False
+    temperature: float = 1.0
+    unsure_below: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -72,6 +77,15 @@ class Ask:
     texts: Tuple[str, ...]
     labels: Tuple[str, ...]
     top: int
+
+
+@dataclass(frozen=True)
+class Write:
+    """Go on with a prompt. Each piece of text is a progress reply's message, its fraction that of ``max_tokens``. Model
+    and cache stay for the next one."""
+
+    model: Model
+    asked: Generate
 
 
 @dataclass(frozen=True)

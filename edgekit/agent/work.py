@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
-import heapq
 import json
 import time
 from functools import partial
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from edgekit.agent import memory, pipeline, tasks
+from edgekit.agent import engine, generate, memory, tasks
+from edgekit.agent.engine import Engine
+from edgekit.agent.pipeline import Tokens
 from edgekit.agent.runtimes import Runner, loader
 from edgekit.agent.serve import Operation
 from edgekit.errors import DeviceError
@@ -18,20 +19,19 @@ from edgekit.spec.manifest import GoldenCase
 from edgekit.spec.progress import Report
 from edgekit.spec.result import Measured
 from edgekit.spec.task import NextTokens
-from edgekit.spec.wire import Health, Prediction, Score, Signature
-
-Loaded = Tuple[pipeline.Tokenizer, Runner]
+from edgekit.spec.wire import Generated, Health, Signature
 
 
 def operations(bare_rss: int, bare_pss: int) -> Dict[str, Operation]:
     """By name; ``bare_*`` is what the interpreter took before any import, in bytes."""
-    loaded: Dict[tasks.Model, Loaded] = {}
+    loaded: Dict[tasks.Model, Engine] = {}
     return {
         "warm": Operation(tasks.Warm, warm),
         "time": Operation(tasks.Timing, partial(measure, bare_rss, bare_pss)),
         "bare": Operation(tasks.Bare, bare),
         "check": Operation(tasks.Check, check),
         "ask": Operation(tasks.Ask, partial(ask, loaded)),
+        "write": Operation(tasks.Write, partial(write, {})),
     }
 
 
@@ -40,11 +40,6 @@ def warm(task: tasks.Warm, report: Report) -> None:
 
     report("tokenizers {}".format(tokenizers.__version__), None)
     loader(task.format)
-
-
-def load(model: tasks.Model) -> Loaded:
-    load_runtime = loader(model.format)
-    return pipeline.Tokenizer(model.tokenizer, model.lengths[-1]), load_runtime(model.file, model.threads)
 
 
 def measure(bare_rss: int, bare_pss: int, task: tasks.Timing, report: Report) -> Measured:
@@ -60,17 +55,16 @@ def measure(bare_rss: int, bare_pss: int, task: tasks.Timing, report: Report) ->
 
     load_runtime = loader(model.format)
     t1 = time.perf_counter()
-    tokenizer = pipeline.Tokenizer(model.tokenizer, task.pad_to or model.lengths[-1])
-    runner = load_runtime(model.file, model.threads)
+    loaded = engine.load(model, load_runtime, task.pad_to)
     t2 = time.perf_counter()
-    surveyed = [tokenizer(text) for text in texts]
-    lengths = [pipeline.bucket(len(one.ids), model.lengths, task.pad_to) for one in surveyed]
+    surveyed = [loaded.tokenizer(text) for text in texts]
+    lengths = [loaded.bucket(one, task.pad_to) for one in surveyed]
     t3 = time.perf_counter()
-    pipeline.infer(runner, surveyed[0], lengths[0], tokenizer.pad_id)
+    loaded.infer(surveyed[0], task.pad_to)
     t4 = time.perf_counter()
-    _warm_up(runner, surveyed, lengths, tokenizer.pad_id, task.warmup)
+    _warm_up(loaded, surveyed, lengths, task)
     report("timing {} texts".format(len(texts)), None)
-    end_to_end, model_only, labels, told = _timed(tokenizer, runner, texts, task)
+    end_to_end, model_only, labels, told = _timed(loaded, texts, task)
     return Measured(
         import_ms=(t1 - t0) * 1e3,
         init_ms=(t2 - t1) * 1e3,
@@ -95,19 +89,16 @@ def _summed(told: Sequence[NextTokens]) -> Optional[NextTokens]:
     return NextTokens(sum(one.hits for one in told), sum(one.tokens for one in told), sum(one.nll for one in told))
 
 
-def _warm_up(
-    runner: Runner, tokens: Sequence[pipeline.Tokens], lengths: Sequence[int], pad_id: int, count: int
-) -> None:
-    """The first ``count`` texts, round and round, then one text of each bucket that the timed ones will need."""
-    for number in range(count):
-        one = number % len(tokens)
-        pipeline.infer(runner, tokens[one], lengths[one], pad_id)
+def _warm_up(loaded: Engine, tokens: Sequence[Tokens], lengths: Sequence[int], task: tasks.Timing) -> None:
+    """The first ``warmup`` texts, round and round, then one text of each bucket that the timed ones will need."""
+    for number in range(task.warmup):
+        loaded.infer(tokens[number % len(tokens)], task.pad_to)
     for length in sorted(set(lengths)):
-        pipeline.infer(runner, tokens[lengths.index(length)], length, pad_id)
+        loaded.infer(tokens[lengths.index(length)], task.pad_to)
 
 
 def _timed(
-    tokenizer: pipeline.Tokenizer, runner: Runner, texts: Sequence[str], task: tasks.Timing
+    loaded: Engine, texts: Sequence[str], task: tasks.Timing
 ) -> Tuple[List[float], List[float], List[int], List[NextTokens]]:
     end_to_end, model_only, labels, told = [], [], [], []
     clock = time.perf_counter
@@ -116,13 +107,12 @@ def _timed(
     try:
         for text in texts:
             began = clock()
-            tokens = tokenizer(text)
-            length = pipeline.bucket(len(tokens.ids), task.model.lengths, task.pad_to)
-            outcome = pipeline.infer(runner, tokens, length, tokenizer.pad_id)
+            tokens = loaded.tokenizer(text)
+            outcome = loaded.infer(tokens, task.pad_to)
             end_to_end.append((clock() - began) * 1e3)
             model_only.append(outcome.model_ms)
             labels.append(outcome.label)
-            found = runner.told(tokens.ids)
+            found = loaded.runner.told(tokens.ids)
             if found is not None:
                 told.append(found)
     finally:
@@ -191,10 +181,10 @@ def check(task: tasks.Check, report: Report) -> Health:
         cases = [codec.loads(GoldenCase, line, where="golden cases") for line in lines if line.strip()]
     if not cases:
         return Health(False, 0, 0, "the release has no golden cases")
-    tokenizer, runner = load(task.model)
+    loaded = engine.load(task.model)
     failure, agreed = "", 0
     for number, case in enumerate(cases):
-        found = _answer(tokenizer, runner, task.model.lengths, case.text)[1].label
+        found = loaded.answer(case.text)[1].label
         agreed += found == case.label
         if found != case.label and not failure:
             failure = "golden case {} of {}: label {} instead of {}".format(number + 1, len(cases), found, case.label)
@@ -202,44 +192,25 @@ def check(task: tasks.Check, report: Report) -> Health:
     return Health(agreed == len(cases), len(cases), agreed, failure)
 
 
-def _answer(
-    tokenizer: pipeline.Tokenizer, runner: Runner, lengths: Sequence[int], text: str
-) -> Tuple[pipeline.Tokens, pipeline.Outcome]:
-    tokens = tokenizer(text)
-    length = pipeline.bucket(len(tokens.ids), lengths)
-    return tokens, pipeline.infer(runner, tokens, length, tokenizer.pad_id)
-
-
-def ask(loaded: Dict[tasks.Model, Loaded], task: tasks.Ask, report: Report) -> tasks.Answers:
+def ask(loaded: Dict[tasks.Model, Engine], task: tasks.Ask, report: Report) -> tasks.Answers:
     """Answers in the texts' order."""
     if task.model not in loaded:
         report("loading the model", None)
-        loaded[task.model] = load(task.model)
-    tokenizer, runner = loaded[task.model]
-    return tasks.Answers(tuple(_predict(tokenizer, runner, task, text) for text in task.texts))
+        loaded[task.model] = engine.load(task.model)
+    found = loaded[task.model]
+    return tasks.Answers(tuple(found.predict(task.texts, task.labels, task.top)))
 
 
-def _predict(tokenizer: pipeline.Tokenizer, runner: Runner, task: tasks.Ask, text: str) -> Prediction:
-    began = time.perf_counter()
-    tokens, outcome = _answer(tokenizer, runner, task.model.lengths, text)
-    probabilities = pipeline.softmax(outcome.logits)
-    ms = (time.perf_counter() - began) * 1e3
-    best = heapq.nlargest(max(task.top, 1), range(len(probabilities)), key=probabilities.__getitem__)
-    return Prediction(
-        text=text,
-        label=outcome.label,
-        scores=tuple(Score(_name(task.labels, one, tokenizer), probabilities[one]) for one in best),
-        tokens=len(tokens.ids),
-        bucket=outcome.bucket,
-        truncated=tokens.truncated,
-        ms=ms,
-    )
+def write(writers: Dict[tasks.Model, generate.Writer], task: tasks.Write, report: Report) -> Generated:
+    """Go on with a prompt; the text is told piece by piece."""
+    if task.model not in writers:
+        report("loading the model", None)
+        writers[task.model] = generate.load(task.model)
+    told = 0
 
+    def tell(piece: str) -> None:
+        nonlocal told
+        told += 1
+        report(piece, min(1.0, told / task.asked.max_tokens))
 
-def _name(labels: Sequence[str], index: int, tokenizer: pipeline.Tokenizer) -> str:
-    """Of a class; a language model has no labels, and answers with a token."""
-    if not labels:
-        return tokenizer.spelled(index)
-    if index >= len(labels):
-        raise DeviceError("the model answers a class the manifest does not name", given=index, allowed=len(labels))
-    return labels[index]
+    return writers[task.model].write(task.asked, tell)

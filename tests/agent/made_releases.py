@@ -23,9 +23,17 @@ def put(root: Path, data: bytes) -> Blob:
     return blob
 
 
-def artifact(model: Blob, tokenizer: Blob, format: str = "tflite", name: str = "tiny-tflite-w32_a32_float") -> Artifact:
+def artifact(
+    model: Blob,
+    tokenizer: Blob,
+    format: str = "tflite",
+    name: str = "tiny-tflite-w32_a32_float",
+    dynamic: bool = False,
+) -> Artifact:
     signatures = tuple(Signature(f"len{one}", one, (), ()) for one in LENGTHS)
-    return Artifact(name, "optimized", format, "w32_a32_float", model, tokenizer, signatures)  # type: ignore[arg-type]
+    return Artifact(  # type: ignore[arg-type]
+        name, "optimized", format, "w32_a32_float", model, tokenizer, signatures, dynamic=dynamic
+    )
 
 
 def send_release(
@@ -38,6 +46,7 @@ def send_release(
     runtime: str = "",
     format: str = "tflite",
     labels: tuple[str, ...] = ("no", "yes"),
+    dynamic: bool = False,
 ) -> wire.Stage:
     """Put all blobs of a release into the store; what ``stage`` then needs."""
     lines = "".join(codec.dumps(one) + "\n" for one in golden).encode()
@@ -49,7 +58,7 @@ def send_release(
         data_digest="1" * 64,
         seed=1,
         labels=labels,
-        artifacts=(artifact(blobs[0], blobs[1], format),),
+        artifacts=(artifact(blobs[0], blobs[1], format, dynamic=dynamic),),
         golden=blobs[2],
         samples=blobs[3],
     )

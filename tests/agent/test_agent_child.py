@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 from made_releases import send_release
 from running_agents import Running
 
-from edgekit.agent import log, measure, record, release, store, tasks
+from edgekit.agent import log, measure, record, release, spawn, store, tasks
 from edgekit.agent.spawn import Child, ChildFailed
 from edgekit.spec import codec, wire
 from edgekit.spec.result import Job
@@ -122,3 +125,16 @@ def test_when_the_host_goes_the_child_is_killed(root: Path, tmp_path: Path) -> N
         assert agent.hang_up() == 0
     assert not Path(f"/proc/{mark.read_text()}").exists()
     assert json.loads(log.tail(root, 1)[0])["event"] == "hung up"
+
+
+def test_the_loader_finds_shared_libraries_that_a_runtime_brings(tmp_path: Path) -> None:
+    real = next(Path("/usr/lib").glob("*-linux-gnu/libz.so.1"), None)
+    if real is None:
+        pytest.skip("no libz here to lend")
+    libraries = tmp_path / "runtime" / wire.LIBRARIES
+    libraries.mkdir(parents=True)
+    shutil.copy(real, libraries / "libodd.so.9")
+    command = [sys.executable, "-c", "import ctypes; ctypes.CDLL('libodd.so.9')"]
+    for runtime, status in ((tmp_path / "runtime", 0), (tmp_path, 1)):
+        done = subprocess.run(command, env=spawn._environment(runtime, 1), capture_output=True, check=False)
+        assert done.returncode == status, done.stderr

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from made_releases import LENGTHS, send_release
 from running_agents import Running
+from service_kit import Serving
 
 from edgekit.agent import record, store
 from edgekit.deliver.agent_file import build
@@ -164,3 +165,23 @@ def test_a_tokenizer_without_a_padding_token_pads_with_what_the_mask_hides(
     data = json.dumps(without).encode()
     health = deploy(agent, send_release(root, model=models_by_format["tflite"], tokenizer=data))
     assert health["ok"], health["failure"]
+
+
+def test_the_service_answers_as_the_agent_does(
+    agent: Running, root: Path, tokenizer: bytes, models_by_format: dict[str, bytes]
+) -> None:
+    parts = {"model": models_by_format["tflite"], "tokenizer": tokenizer}
+    deploy(agent, send_release(root, golden=[GoldenCase("chess plays", 0)], **parts))  # type: ignore[arg-type]
+    if record.current(root) is None:
+        deploy(agent, send_release(root, golden=[GoldenCase("chess plays", 1)], **parts))  # type: ignore[arg-type]
+    texts = [*TEXTS, "chess " * 40]
+    there = agent.done("predict", texts=texts, top=2)
+    with Serving(root) as serving:
+        status, answer = serving.ask(*texts, top=2)
+        again = serving.ask(*texts, top=2)[1]
+        serving.kill_runtime()
+        assert serving.ask("music plays the kernel")[0] in (200, 503)
+    assert status == 200
+    assert (answer["release"], answer["artifact"]) == (there["release"], there["artifact"])
+    for one, other, kept in zip(there["predictions"], answer["predictions"], again["predictions"], strict=True):
+        assert {**one, "ms": 0} == {**other, "ms": 0} == kept

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Optional, Protocol, Sequence
+from typing import Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
-from edgekit.agent.runtimes import litert, tflite, torchscript
+from edgekit.agent.runtimes import executorch, litert, onnx, tflite, torchscript
 from edgekit.errors import DeviceError
 from edgekit.spec.task import NextTokens
 
@@ -19,8 +19,28 @@ class Runner(Protocol):
         where the model is a classifier."""
 
 
-#: Import the runtime of a format; answers what loads a file with it.
+class Generating(Protocol):
+    """A language model with what it keeps of the tokens it has read. ``context`` is how many tokens that holds,
+    ``filled`` how many were read; where it ``rolls`` the oldest ones fall out by themselves, and there may be any
+    number."""
+
+    context: int
+    rolls: bool
+    filled: int
+
+    def feed(self, ids: Sequence[int]) -> None:
+        """Read further tokens, one or more; where it does not roll, no more than there is room for."""
+
+    def keep(self, tokens: int) -> int:
+        """Forget all but the first ``tokens`` that were read; how many are left: all, or none where it rolls."""
+
+    def likeliest(self, count: Optional[int]) -> Tuple[List[int], List[float]]:
+        """The next token: the ``count`` likeliest ones, all where ``None``, with their logits, greatest first."""
+
+
+#: What loads a file of a format, its runtime being imported: to score texts with, or to generate.
 Load = Callable[[str, int], Runner]
+LoadGenerating = Callable[[str, int], Generating]
 
 
 def _tflite() -> Load:
@@ -38,9 +58,35 @@ def _ptl() -> Load:
     return torchscript.load
 
 
-_BY_FORMAT: Dict[str, Callable[[], Load]] = {"tflite": _tflite, "ptl": _ptl}
+def _onnx() -> Load:
+    if not onnx.available():
+        raise DeviceError("no runtime for onnx files here", allowed="onnxruntime")
+    return onnx.load
+
+
+def _pte() -> Load:
+    if not executorch.available():
+        raise DeviceError("no runtime for pte files here", allowed="executorch")
+    return executorch.load
+
+
+_BY_FORMAT: Dict[str, Callable[[], Load]] = {"tflite": _tflite, "ptl": _ptl, "onnx": _onnx, "pte": _pte}
 
 
 def loader(format: str) -> Load:
     """What loads files of a format, its packages imported. DeviceError where none is installed."""
     return _BY_FORMAT[format]()
+
+
+def _generating_tflite() -> LoadGenerating:
+    return litert.generating if _tflite() is litert.load else tflite.generating
+
+
+_GENERATING: Dict[str, Callable[[], LoadGenerating]] = {"tflite": _generating_tflite}
+
+
+def generating(format: str) -> LoadGenerating:
+    """What loads files of a format to generate with. DeviceError where its runtime cannot, or is not installed."""
+    if format not in _GENERATING:
+        raise DeviceError("the runtime of this format does not generate", given=format, allowed=sorted(_GENERATING))
+    return _GENERATING[format]()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 from typing import Any, Dict, List, Optional, Sequence
 
-from edgekit.agent.runtimes import language
+from edgekit.agent.runtimes import cached, language
 from edgekit.spec.task import NextTokens
 
 
@@ -25,9 +25,16 @@ def load(path: str, threads: int) -> Signatures:
     return Signatures(Interpreter(model_path=path, num_threads=threads))
 
 
+def generating(path: str, threads: int) -> cached.Cached:
+    """Load a file to generate with. Raises ValueError or RuntimeError where it is damaged."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    return cached.Cached(Interpreter(model_path=path, num_threads=threads))
+
+
 class Signatures:
-    """One signature ``len<length>`` a bucket. They share weights, packed once for all by ``allocate_tensors``; what a
-    further length takes beyond that is its activations, at its first use."""
+    """One signature ``len<length>`` a bucket. The file has their weights once; ``allocate_tensors`` lets the delegate
+    pack them, for each signature anew. What a length takes beyond that is its activations, at its first use."""
 
     def __init__(self, interpreter: Any) -> None:
         import numpy

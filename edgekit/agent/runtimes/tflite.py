@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
+from edgekit.agent.runtimes.cached import Cached
 from edgekit.agent.runtimes.litert import Signatures
 
 
@@ -22,3 +23,10 @@ def load(path: str, threads: int) -> Signatures:
     from tflite_runtime.interpreter import Interpreter
 
     return Signatures(Interpreter(model_path=path, num_threads=threads))
+
+
+def generating(path: str, threads: int) -> Cached:
+    """Load a file to generate with. Raises as ``load``."""
+    from tflite_runtime.interpreter import Interpreter
+
+    return Cached(Interpreter(model_path=path, num_threads=threads))

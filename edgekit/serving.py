@@ -1,0 +1,192 @@
+"""The service: installed on a device, run on this host, asked by URL."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from edgekit import shelf
+from edgekit.bundle.verify import verify
+from edgekit.client import Client
+from edgekit.deliver import agent_file, apply, preflight
+from edgekit.deliver import plan as deploy_plan
+from edgekit.deliver.client import Agent
+from edgekit.deliver.local import LocalTransport
+from edgekit.errors import UsageError
+from edgekit.fieldwork import choose, predict_there, session
+from edgekit.home import Home
+from edgekit.outcome import Served
+from edgekit.spec import wire
+from edgekit.spec.manifest import Blob, Manifest
+from edgekit.spec.progress import Report, quiet
+from edgekit.spec.service import Manage, Options
+
+#: The longest path that a Unix socket may have.
+SOCKET_PATH = 107
+
+
+def read_token(file: Path | None) -> str | None:
+    """The bearer token in a file. Raises UsageError where others may read it; the token itself is in no message."""
+    if file is None:
+        return None
+    try:
+        mode, said = os.stat(file).st_mode, file.read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"the token cannot be read: {type(error).__name__}", where=str(file)) from None
+    if mode & 0o077:
+        raise UsageError("others may read the token", where=str(file), remedy=f"chmod 600 {file}")
+    return said
+
+
+def install(
+    agent: Agent, optimized_size: int, runtime: int, listen: str, token: str | None, report: Report = quiet
+) -> wire.Status:
+    """Have the device start the service, now and at boot. ``optimized_size`` is the model's and ``runtime`` what its
+    runtime takes, in bytes: the memory is bounded by twice what preflight asks for, since a new release loads beside
+    the old one. Raises DeviceError where the device has no systemd, UsageError for an address it may not listen on."""
+    bound = 2 * preflight.memory(optimized_size, runtime)
+    request = Manage("install", Options(listen=listen), bound, token)
+    return agent.call("service", request, wire.Status, report)
+
+
+def check(agent: Agent, listen: str, token: str | None) -> None:
+    """Raise what :func:`install` would, before anything is sent."""
+    agent.call("service", Manage("check", Options(listen=listen), token=token), wire.Status)
+
+
+def service(
+    *,
+    target: str | None = None,
+    device: str | None = None,
+    remove: bool = False,
+    listen: str = "",
+    token_file: Path | None = None,
+    home: Home | None = None,
+    report: Report = quiet,
+) -> wire.Status:
+    """Start the service on a device that has a release, now and at boot; or with ``remove`` stop it, for good.
+
+    Args:
+        listen: ``host:port`` to listen on besides the Unix socket.
+        token_file: holds the bearer token that callers by ``listen`` must show.
+
+    Raises:
+        DeviceError: no release is there, or no systemd. UsageError: an address beyond the device without a token.
+    """
+    home = home or Home.default()
+    chosen = choose(home, target=target, device=device)
+    token = read_token(token_file)
+    with session(home, chosen, report) as agent:
+        if remove:
+            return agent.call("service", Manage("remove"), wire.Status, report)
+        now = agent.call("status", None, wire.Status)
+        current = next((one for one in now.releases if one.current), None)
+        if current is None:
+            raise UsageError(
+                f"no release is on {chosen.name} yet", remedy=f"edgekit deploy --service --device {chosen.name}"
+            )
+        return install(agent, current.size, preflight.RUNTIME_RAM, listen, token, report)
+
+
+def serve_local(
+    bundle: str | Path,
+    *,
+    socket: Path | None = None,
+    listen: str = "",
+    token_file: Path | None = None,
+    home: Home | None = None,
+    report: Report = quiet,
+) -> Served:
+    """Make a bundle ready to be served by this host, checked by the road that leads to a device; start the ``command``
+    that it answers with.
+
+    Args:
+        socket: the Unix socket to listen on, instead of one below the home.
+        listen, token_file: as for :func:`service`.
+
+    Raises:
+        BundleError: not signed by a trusted key, or damaged. RolledBack: this host's runtime gives other answers.
+    """
+    home = home or Home.default()
+    token = read_token(token_file)
+    folder = shelf.bundle(home, bundle, None)
+    report(f"checking bundle {folder.name}", None)
+    manifest, digest = verify(folder, home.keys / "trusted")
+    root = home.served / digest[:12]
+    path = socket or root / "service.sock"
+    if len(os.fsencode(path)) > SOCKET_PATH:
+        raise UsageError(
+            "a socket's path is too long", given=str(path), allowed=f"{SOCKET_PATH} bytes", remedy="name one: --socket"
+        )
+    program = _install_here(
+        root, folder, manifest, Blob(digest, (folder / "manifest.json").stat().st_size), home, report
+    )
+    command = [sys.executable, program, "--root", str(root), "serve", f"--socket={path}"]
+    command += [f"--listen={listen}"] if listen else []
+    command += [f"--token-file={token_file}"] if token else []
+    return Served(digest, f"unix:{path}", f"http://{listen}" if listen else None, tuple(command))
+
+
+def _install_here(root: Path, folder: Path, manifest: Manifest, manifest_file: Blob, home: Home, report: Report) -> str:
+    """The bundle as the current release below ``root``, on this interpreter's own runtime; the agent's file."""
+    with LocalTransport(root) as transport, Agent(transport, agent_file.build(home.cache), str(root)) as agent:
+        wanted = deploy_plan.wanted(manifest, manifest_file, {})
+        missing = agent.call("missing", wire.BlobList(tuple(wanted)), wire.Missing)
+        now = agent.call("status", None, wire.Status)
+        plan = deploy_plan.plan(now, missing, manifest, manifest_file, {}, "")
+        if plan.steps:
+            apply.apply(plan, agent, apply.files(folder, manifest, manifest_file), report)
+        return agent.file
+
+
+def predict(
+    texts: Sequence[str],
+    *,
+    target: str | None = None,
+    device: str | None = None,
+    url: str | None = None,
+    fallback: str | None = None,
+    token_file: Path | None = None,
+    top: int = 3,
+    home: Home | None = None,
+    report: Report = quiet,
+) -> wire.Predictions:
+    """Answers of the deployed release, from the device; or of the service at ``url``.
+
+    Args:
+        fallback: the URL of a service that is asked where the first answer is unsure; ``handed`` says which those were.
+        token_file: holds the bearer token for ``url``, or where there is none, for ``fallback``.
+
+    Raises:
+        UsageError: an empty text, or both a device and a URL. TransportError: a service cannot be reached.
+    """
+    if not texts or not all(one.strip() for one in texts):
+        raise UsageError("a text is empty", remedy='edgekit predict "a text" --target rpi4')
+    if url is not None and (target or device):
+        raise UsageError("ask a device or a URL, not both", given=url)
+    token = read_token(token_file)
+    if url is None:
+        answers = predict_there(texts, target=target, device=device, top=top, home=home, report=report)
+    else:
+        with Client(url, token) as client:
+            answers = client.predict(texts, top)
+    if fallback is None:
+        return answers
+    return _handed(answers, fallback, token if url is None else None, top, report)
+
+
+def _handed(answers: wire.Predictions, url: str, token: str | None, top: int, report: Report) -> wire.Predictions:
+    """The unsure answers given by another service instead."""
+    unsure = tuple(number for number, one in enumerate(answers.predictions) if one.unsure)
+    if not unsure:
+        return answers
+    report(f"{len(unsure)} of {len(answers.predictions)} are unsure: asking {url}", None)
+    with Client(url, token) as client:
+        others = client.predict([answers.predictions[number].text for number in unsure], top)
+    merged = list(answers.predictions)
+    for number, other in zip(unsure, others.predictions, strict=True):
+        merged[number] = other
+    return replace(answers, predictions=tuple(merged), handed=unsure)

@@ -1,0 +1,116 @@
+"""The service: what a client posts, how a device is asked to run it, and what it says of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, Optional, Tuple
+
+from edgekit.errors import SpecError
+from edgekit.spec.bounds import within
+
+#: Texts in one question, labels in one answer: the service's own memory is bounded by them.
+MOST_TEXTS, MOST_TOP = 256, 100
+
+
+@dataclass(frozen=True)
+class Question:
+    """The body of ``POST /predict``: one ``text`` or several ``texts``, and how many labels an answer shall have,
+    ``top``. It is answered by ``edgekit.spec.wire.Predictions``."""
+
+    text: Optional[str] = None
+    texts: Optional[Tuple[str, ...]] = None
+    top: int = 3
+
+    def __post_init__(self) -> None:
+        if (self.text is None) == (self.texts is None):
+            raise SpecError("one text or several", where="$", allowed='"text": "…" or "texts": ["…", …]')
+        within(len(self.all), 1, MOST_TEXTS, "texts")
+        within(self.top, 1, MOST_TOP, "top")
+        for number, one in enumerate(self.all):
+            path = "$.text" if self.texts is None else "$.texts[{}]".format(number)
+            if not one.strip():
+                raise SpecError("a text is empty", where=path)
+            try:
+                one.encode("utf-8")
+            except UnicodeEncodeError as error:
+                raise SpecError("half of a surrogate pair is no character", where=path) from error
+
+    @property
+    def all(self) -> Tuple[str, ...]:
+        return self.texts if self.texts is not None else (self.text or "",)
+
+
+@dataclass(frozen=True)
+class Options:
+    """How the service runs. It listens on a Unix socket that only its user may open: ``socket``, below the agent's root
+    where that is empty; and on ``listen``, ``host:port``, where that is not. ``token_file`` holds the bearer token that
+    callers by ``listen`` must show; without one only this machine is listened to. ``threads`` is the model's. ``queue``
+    texts may wait, ``batch`` of them are handed to the runtime at once, ``cache`` bytes of answers are kept, ``body``
+    bytes may be posted, ``connections`` may be open. A ``spare`` process (1, or 0 for none) has imported the runtime
+    already and waits for the one that answers to die: it takes some 25 MB, and spares the second of its start."""
+
+    socket: str = ""
+    listen: str = ""
+    token_file: str = ""
+    threads: int = 1
+    queue: int = 512
+    batch: int = 16
+    cache: int = 4 << 20
+    body: int = 256 << 10
+    connections: int = 64
+    spare: int = 1
+
+    def __post_init__(self) -> None:
+        within(self.threads, 1, 64, "threads")
+        within(self.queue, MOST_TEXTS, 1 << 16, "queue")
+        within(self.batch, 1, MOST_TEXTS, "batch")
+        within(self.cache, 0, 1 << 30, "cache")
+        within(self.body, 1 << 10, 16 << 20, "body")
+        within(self.connections, 1, 512, "connections")
+        within(self.spare, 0, 1, "spare")
+
+
+@dataclass(frozen=True)
+class Manage:
+    """Arguments of the operation ``service``: what ``action`` is to be done. ``check`` fails where ``install`` would;
+    that writes the systemd unit with these ``options`` and starts it. ``memory_max`` bounds its memory, in bytes, 0 not
+    at all. ``token`` is written to a file that only its user may read, and asked of callers by ``options.listen``."""
+
+    action: Literal["check", "install", "remove"]
+    options: Options = Options()
+    memory_max: int = 0
+    token: Optional[str] = None
+
+
+@dataclass(frozen=True)
+class Answering:
+    """What a running service says of itself: ``GET /health``. ``ok`` means that it answers; ``failure`` why it does
+    not. Counted since it started: ``requests`` by clients, ``hits`` and ``misses`` of its cache, ``restarts`` of the
+    runtime, which is process ``runtime`` now. ``waiting`` texts are in the queue, ``uptime`` in seconds."""
+
+    ok: bool
+    release: str = ""
+    artifact: str = ""
+    failure: str = ""
+    requests: int = 0
+    hits: int = 0
+    misses: int = 0
+    restarts: int = 0
+    runtime: int = 0
+    waiting: int = 0
+    uptime: float = 0.0
+
+
+@dataclass(frozen=True)
+class ServiceState:
+    """``unit`` is the unit's file and ``scope`` whose it is; ``active`` is systemd's word (``active``, ``failed``, …).
+    ``socket`` and ``listen`` say where it can be asked, ``answering`` what it said, ``None`` where it is silent.
+    ``notes`` is what the user should know, in sentences."""
+
+    unit: str
+    scope: Literal["system", "user"]
+    active: str
+    socket: str
+    listen: str = ""
+    answering: Optional[Answering] = None
+    notes: Tuple[str, ...] = ()

@@ -1,0 +1,80 @@
+"""The page to try it, in a real browser."""
+
+from __future__ import annotations
+
+import socket
+from pathlib import Path
+
+import pytest
+from browser_kit import CHROMIUM, Browser
+from service_kit import LABELS, OLD_MODEL, Serving, deploy, label_of
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium is installed")]
+pytest.importorskip("tokenizers", reason="needs the 'host' extra")
+TOKEN = "a-token-that-nobody-guesses"
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def test_a_text_is_answered_with_bars_and_labels_stay_text(root: Path) -> None:
+    text = next(one for one in ("chess", "mail", "music") if label_of(one, OLD_MODEL) == 2)
+    assert "<b>" in LABELS[2]
+    deploy(root, OLD_MODEL)
+    port = free_port()
+    with Serving(root, f"--listen=127.0.0.1:{port}"), Browser() as browser:
+        browser.open(f"http://127.0.0.1:{port}/")
+        browser.click("#text")
+        browser.type(text)
+        browser.click("button")
+        browser.until("document.querySelectorAll('#scores tr').length == 3")
+        labels = browser.value("[...document.querySelectorAll('#scores td.label')].map(one => one.textContent)")
+        assert labels[0] == LABELS[2]
+        assert sorted(labels) == sorted(LABELS)
+        assert browser.value("document.querySelectorAll('#scores b').length") == 0
+        shares = browser.value(
+            "[...document.querySelectorAll('#scores td.share')].map(one => parseFloat(one.textContent))"
+        )
+        assert sum(shares) == pytest.approx(100, abs=0.3)
+        widths = browser.value(
+            "[...document.querySelectorAll('#scores td.bar')].map(one =>"
+            " 100 * one.firstChild.getBoundingClientRect().width / (one.getBoundingClientRect().width - 12.8))"
+        )
+        assert widths == pytest.approx(shares, abs=2)
+        assert "tokens" in browser.value("document.getElementById('told').textContent")
+        # what the service refuses is told, and the answer before is gone
+        browser.value("document.getElementById('text').value = '   '")
+        browser.click("button")
+        browser.until("document.getElementById('failure').textContent == 'a text is empty'")
+        assert browser.value("document.querySelectorAll('#scores tr').length") == 0
+        # the policy holds: no script from elsewhere, none put in later
+        browser.value(
+            "document.body.append(Object.assign(document.createElement('script'), {text: 'window.evil = 1'}))"
+        )
+        assert browser.value("window.evil") is None
+        policy = [one for one in browser.complaints if "Content Security Policy" in one]
+        others = [one for one in browser.complaints if one not in policy and "400" not in one]
+        assert len(policy) == 1
+        assert others == []
+
+
+def test_the_page_of_a_guarded_service_asks_for_the_token(root: Path, tmp_path: Path) -> None:
+    deploy(root, OLD_MODEL)
+    file = tmp_path / "token"
+    file.touch(mode=0o600)
+    file.write_text(TOKEN)
+    port = free_port()
+    with Serving(root, f"--listen=127.0.0.1:{port}", f"--token-file={file}"), Browser() as browser:
+        browser.open(f"http://127.0.0.1:{port}/")
+        browser.click("#text")
+        browser.type("chess")
+        browser.click("button")
+        browser.until("document.getElementById('failure').textContent.startsWith('this service asks for its token')")
+        browser.click("summary")
+        browser.click("#token")
+        browser.type(TOKEN)
+        browser.click("button")
+        browser.until("document.querySelectorAll('#scores tr').length == 3")
