@@ -9,8 +9,8 @@ The functions of :mod:`edgekit.pipeline` are the public API, and what the comman
     benched = edgekit.bench(built.bundle, target="rpi4")
     print(edgekit.predict(["small fast web server"], target="rpi4").predictions[0].scores)
 
-They are imported at first use: ``import edgekit`` alone loads neither torch nor an SSH client. Results are rendered by
-:mod:`edgekit.report`.
+``edgekit.Client`` asks a service that runs somewhere. All are imported at first use: ``import edgekit`` alone loads
+neither torch nor an SSH client. Results are rendered by :mod:`edgekit.report`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, List
 
 if TYPE_CHECKING:
+    from edgekit.client import Client
     from edgekit.pipeline import (
         analyze,
         bench,
@@ -32,18 +33,22 @@ if TYPE_CHECKING:
         device_probe,
         device_remove,
         device_up,
+        generate,
         logs,
         predict,
         prune_releases,
         recipes,
         rollback,
         search,
+        serve_local,
+        service,
         status,
         targets,
     )
 
 __version__ = "0.1.0"
 __all__ = [
+    "Client",
     "analyze",
     "bench",
     "build",
@@ -57,18 +62,25 @@ __all__ = [
     "device_probe",
     "device_remove",
     "device_up",
+    "generate",
     "logs",
     "predict",
     "prune_releases",
     "recipes",
     "rollback",
     "search",
+    "serve_local",
+    "service",
     "status",
     "targets",
 ]
 
 
 def __getattr__(name: str) -> Any:
+    if name == "Client":
+        from edgekit.client import Client
+
+        return Client
     if name in __all__:
         from edgekit import pipeline
 

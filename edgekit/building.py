@@ -12,7 +12,8 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from edgekit import checking, evaluating, starting
+from edgekit import answering, checking, evaluating, starting
+from edgekit.deliver import compatibility
 from edgekit.errors import BuildError
 from edgekit.evaluating import Files, Made, blob_of
 from edgekit.home import Home
@@ -36,6 +37,8 @@ __all__ = ["Builder", "Made", "Module"]
 
 TRAINERS = ("torch", "transformers", "tokenizers", "numpy", "safetensors")
 CONVERTERS = (*TRAINERS, "litert-torch", "litert-converter", "ai-edge-litert", "ai-edge-quantizer", "torchao")
+#: What writes a format besides.
+ALSO = {"onnx": ("onnx", "onnxruntime", "onnxscript"), "pte": ("executorch",)}
 GOLDEN = 16
 STEP = "step.json"
 DRAWN = 1024
@@ -44,8 +47,11 @@ DRAWN = 1024
 class Builder:
     """One recipe being built: what every stage needs to know, and the stages."""
 
-    def __init__(self, recipe: Recipe, base: Path, home: Home, report: Report = quiet) -> None:
+    def __init__(
+        self, recipe: Recipe, base: Path, home: Home, report: Report = quiet, target: Target | None = None
+    ) -> None:
         self.recipe = recipe
+        self.target = target
         self.base = base
         self.home = home
         self.report = report
@@ -89,7 +95,7 @@ class Builder:
         """How the texts fall into the buckets with the tokenizer that ships."""
         from edgekit.data import lengths
 
-        return lengths.statistics(samples, shipped.tokenizer, self.lengths)
+        return lengths.statistics(samples, shipped.tokenizer, self.lengths, dynamic=shipped.artifact.dynamic)
 
     def compress(self, model: Module, samples: Any) -> tuple[Module, Module]:
         """Run the recipe's steps in order; gives the reference (the teacher) and the compressed module.
@@ -99,6 +105,7 @@ class Builder:
         """
         from edgekit import compress
 
+        checking.extras(self.recipe)
         checking.teachers(self.recipe, self.base, samples)
         checking.calibration(self.recipe, samples)
         if self.recipe.task == LANGUAGE:
@@ -172,9 +179,10 @@ class Builder:
         return made
 
     def candidates(self, module: Module, samples: Any) -> tuple[Made | Candidate, ...]:
-        """Every format and scheme asked for; one that fails its parity is a Candidate with its failure."""
+        """Every format and scheme asked for; one that fails its parity, or that the target does not run, is a Candidate
+        with its failure."""
         return tuple(
-            self._made(module, form, scheme, "optimized", samples)
+            self._unfit(form, scheme) or self._made(module, form, scheme, "optimized", samples)
             for form in self.recipe.convert.formats
             for scheme in self.recipe.convert.schemes
             if scheme in FORMAT_SCHEMES[form]
@@ -198,6 +206,8 @@ class Builder:
             realised=codec.decode(Realised, described["realised"]),
             parity=codec.decode(Parity, described["parity"]),
             parameters=described["parameters"],
+            dynamic=described["dynamic"],
+            runtimes=tuple(described["runtimes"]),
         )
         run = evaluating.answered(self.home, self.stages, artifact, Files(file, tokenizer), samples)
         if run.measured is None:
@@ -222,10 +232,12 @@ class Builder:
             if recipe.convert.quantization.reads_texts(scheme)
             else None,
             "quantization": codec.encode(recipe.convert.quantization) if scheme != first else None,
+            "generation": codec.encode(recipe.convert.generation),
             "samples": samples.digest,
             "seed": recipe.seed,
+            "runtime": self._runtime(form),
             "code": code_digest("convert", "models", "data"),
-            "versions": versions(*CONVERTERS),
+            "versions": versions(*CONVERTERS, *ALSO.get(form, ())),
         }
 
         # before it is asked for, and cached or not: every build runs the same stages in the same order
@@ -248,6 +260,8 @@ class Builder:
                     report=report,
                     float_file=source,
                     quantization=recipe.convert.quantization,
+                    generation=recipe.convert.generation,
+                    runtime=self._runtime(form),
                 )
                 texts = [one.text for one in samples.validation[:64]]
                 checked = parity.check(
@@ -257,6 +271,8 @@ class Builder:
                     "signatures": codec.encode(done.signatures),
                     "realised": codec.encode(done.realised),
                     "parameters": done.parameters,
+                    "dynamic": done.dynamic,
+                    "runtimes": done.runtimes,
                     "parity": codec.encode(checked),
                 }
             except BuildError as error:
@@ -265,11 +281,26 @@ class Builder:
 
         return self.stages.run(f"{form}-{scheme}", inputs, make)
 
+    def _unfit(self, form: Any, scheme: Any) -> Candidate | None:
+        reason = compatibility.verdict(self.target, form, scheme).refused if self.target else ""
+        return Candidate(name=f"{form}-{scheme}", format=form, scheme=scheme, failure=reason) if reason else None
+
+    def _runtime(self, form: str) -> str | None:
+        """Who has to read a format's files, where that is not its newest runtime."""
+        return compatibility.reader(self.target, form) if self.target else None
+
     def priced(
         self, made: Sequence[Made | Candidate], baseline: Made, samples: Any, device: Device | None
     ) -> tuple[Candidate, ...]:
         """The candidates with accuracy and, on ``device`` if there is one (else on the host), latency and memory."""
         return evaluating.priced(self.home, self.stages, made, baseline, samples, device)
+
+    def sure(self, shipped: Made, samples: Any) -> Made:
+        """The file that ships, knowing what its probabilities are worth. Raises GateMissed as ``answers`` asks."""
+        if self.recipe.task == LANGUAGE:
+            return shipped
+        found = answering.sureness(shipped, self.recipe.answers, samples, self.stages)
+        return replace(shipped, artifact=replace(shipped.artifact, sureness=found))
 
     def pack(
         self,
@@ -299,7 +330,7 @@ class Builder:
             artifacts=(shipped.artifact, baseline.artifact),
             golden=blob_of(golden_file),
             samples=blob_of(drawn_file),
-            versions=versions("edgekit", *CONVERTERS),
+            versions=versions("edgekit", *CONVERTERS, *ALSO.get(shipped.artifact.format, ())),
             licences=self.licences,
             target=target.name if target else None,
         )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 from typing import Any
 
-from edgekit.errors import BuildError
+from edgekit.errors import BuildError, MissingExtra
 from edgekit.spec.recipe import Recipe
-from edgekit.spec.scheme import STATIC
+from edgekit.spec.scheme import PLANNED, STATIC
 from edgekit.starting import Module
 
 
@@ -45,12 +46,25 @@ def teachers(recipe: Recipe, base: Path, samples: Any) -> None:
                 )
 
 
+#: What writes a format, where that is an extra: its name and its packages.
+_EXTRAS = {"onnx": ("onnx", ("onnx", "onnxruntime", "onnxscript")), "pte": ("executorch", ("executorch",))}
+
+
+def extras(recipe: Recipe) -> None:
+    """Raise MissingExtra where a format's converter is not installed."""
+    for form in recipe.convert.formats:
+        extra, packages = _EXTRAS.get(form, ("", ()))
+        for package in packages:
+            if importlib.util.find_spec(package) is None:
+                raise MissingExtra(package, extra)
+
+
 def calibration(recipe: Recipe, samples: Any) -> None:
     """Raise BuildError where there are fewer training texts than the recipe calibrates on."""
     asked, there = recipe.convert, len(samples.train)
     trained = any(step.qat is not None and step.qat.static for step in recipe.compress)
     read = [one for one in asked.schemes if asked.quantization.reads_texts(one) and not (trained and one == STATIC)]
-    if "tflite" in asked.formats and read and asked.calibration.samples > there:
+    if set(asked.formats) & set(PLANNED) and read and asked.calibration.samples > there:
         raise BuildError(
             f"too few training texts to calibrate {read[0]} on",
             where="$.convert.calibration.samples",

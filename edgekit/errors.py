@@ -141,6 +141,24 @@ class RolledBack(EdgekitError):
     exit_code = 7
 
 
+def from_json(parts: Dict[str, Any], where: str) -> EdgekitError:
+    """The error that ``EdgekitError.to_json`` described at ``where``, elsewhere; an unknown kind is a DeviceError."""
+    kind = globals().get(str(parts.get("error")), DeviceError)
+    if not (isinstance(kind, type) and issubclass(kind, EdgekitError)):
+        kind = DeviceError
+    found: EdgekitError = kind.__new__(kind)
+    # subclasses may take other arguments; the parts are those of the base
+    EdgekitError.__init__(
+        found,
+        str(parts.get("message") or "the device failed without a word"),
+        given=parts.get("given"),
+        allowed=parts.get("allowed"),
+        remedy=parts.get("mend"),
+        where="{}: {}".format(where, parts["where"]) if parts.get("where") else where,
+    )
+    return found
+
+
 def nearest(name: str, known: Iterable[str]) -> str:
     """A 'did you mean' sentence for a mistyped name, or the whole list where nothing is near."""
     names = sorted(known)

@@ -25,6 +25,8 @@ from edgekit.spec.result import Job, Measured, Run
 from edgekit.spec.wire import Measure
 from edgekit.stages import Stages, code_digest, versions
 
+#: What answers on the host.
+RUNTIMES = ("ai-edge-litert", "torch", "tokenizers", "numpy")
 #: Texts timed on the board for each candidate: enough for a median, the benchmark proper takes more.
 PRICED = 24
 
@@ -52,7 +54,7 @@ def answered(home: Home, stages: Stages, artifact: Artifact, files: Files, sampl
         "tokenizer": artifact.tokenizer.sha256,
         "samples": samples.digest,
         "code": code_digest("agent", "spec"),
-        "versions": versions("ai-edge-litert", "torch", "tokenizers", "numpy"),
+        "versions": versions(*RUNTIMES, *(("onnxruntime",) if artifact.format == "onnx" else ())),
     }
 
     def make(part: Path) -> None:

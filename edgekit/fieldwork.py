@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
@@ -11,7 +11,7 @@ from edgekit import load
 from edgekit.deliver import agent_file, apply, connect, preflight, registry, wheels
 from edgekit.deliver.client import Agent
 from edgekit.deliver.transport import Transport
-from edgekit.emulate import image, machine
+from edgekit.emulate import apt, image, machine
 from edgekit.errors import UsageError, nearest
 from edgekit.home import Home
 from edgekit.spec import codec, wire
@@ -135,6 +135,12 @@ def session(home: Home, device: Device, report: Report = quiet) -> Iterator[Agen
         yield agent
 
 
+def runtime_wheels(home: Home, target: Target, form: str, report: Report = quiet) -> tuple[Path, ...]:
+    """The wheels of the runtime that runs a format on a target, fetched once. Raises PreflightError where none does."""
+    runtime = preflight.runtime_for(target, form)
+    return wheels.resolve(target, runtime, home.cache, report, archives=apt.mirrors)
+
+
 class Board:
     """A device that is switched on, connected and given its runtime when it is first needed, and not before.
 
@@ -177,8 +183,7 @@ class Board:
 
     def runtime(self, form: str) -> str:
         """Have the runtime for a format on the board: the host fetches the wheels, the board unpacks. Its digest."""
-        files = wheels.resolve(self.target, preflight.runtime_for(self.target, form), self.home.cache, self.report)
-        blobs = wheels.blobs(files)
+        blobs = wheels.blobs(runtime_wheels(self.home, self.target, form, self.report))
         names = {blob: file.name for blob, file in blobs.items()}
         apply.ship(self.agent, names, blobs, self.report)
         digest = wheels.digest(blobs)
@@ -238,7 +243,7 @@ def logs(
     return ask("logs", wire.Logs(lines), wire.LogLines, home, target, device, report)
 
 
-def predict(
+def predict_there(
     texts: Sequence[str],
     *,
     target: str | None = None,
@@ -248,6 +253,50 @@ def predict(
     report: Report = quiet,
 ) -> wire.Predictions:
     """Answers of the deployed release, from the device."""
-    if not texts or not all(one.strip() for one in texts):
-        raise UsageError("a text is empty", remedy='edgekit predict "a text" --target rpi4')
     return ask("predict", wire.Predict(tuple(texts), top), wire.Predictions, home, target, device, report)
+
+
+def generate(
+    prompt: str,
+    *,
+    target: str | None = None,
+    device: str | None = None,
+    max_tokens: int = 64,
+    temperature: float = 0.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    seed: int = 0,
+    stop: Sequence[str] = (),
+    window: bool = False,
+    tell: Callable[[str], None] | None = None,
+    home: Home | None = None,
+    report: Report = quiet,
+) -> wire.Generated:
+    """A text that goes on with ``prompt``, by the deployed language model, on the device.
+
+    Args:
+        max_tokens: how many tokens it may have.
+        temperature: 0 takes the likeliest token each time; above, one is drawn, by ``seed``, of the ``top_k`` likeliest
+            and of the fewest that together reach the probability ``top_p``.
+        stop: texts that end it, and are left out.
+        window: let the oldest tokens fall out where the text is longer than the model's context, instead of refusing a
+            longer prompt and stopping where the context is full.
+        tell: hears each piece of the text as it is written.
+
+    Raises:
+        UsageError: the prompt is empty. SpecError: a setting is out of range. DeviceError: the release was not made to
+            generate, or the prompt is longer than its context.
+    """
+    if not prompt.strip():
+        raise UsageError("the prompt is empty", remedy='edgekit generate "how it begins" --target rpi4')
+    asked = wire.Generate(prompt, max_tokens, temperature, top_k, top_p, seed, tuple(stop), window)
+
+    def heard(message: str, fraction: float | None = None) -> None:
+        if fraction is None:
+            report(message, None)
+        elif tell is not None:
+            tell(message)
+
+    home = home or Home.default()
+    with session(home, choose(home, target=target, device=device), report) as agent:
+        return agent.call("generate", asked, wire.Generated, heard)

@@ -70,6 +70,11 @@ class Home:
         return self._made("keys", 0o700)
 
     @property
+    def served(self) -> Path:
+        """Bundles that this host serves, one folder each, laid out as a device's. It can be deleted."""
+        return self._made("served")
+
+    @property
     def searches(self) -> Path:
         """Searches, one folder each: every trial is kept, and a search goes on from them."""
         return self._made("searches")

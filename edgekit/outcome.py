@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from edgekit.benchmark.summary import Line
 from edgekit.spec.manifest import Manifest
 from edgekit.spec.result import Result
+from edgekit.spec.service import ServiceState
 from edgekit.spec.step import StepReport
-from edgekit.spec.target import Facts
+from edgekit.spec.target import Facts, Target, Verdict
 from edgekit.spec.trial import Sensitivity, Trial
 from edgekit.spec.wire import Health, Predictions
 
@@ -66,7 +67,8 @@ class Built:
 
 @dataclass(frozen=True)
 class Deployed:
-    """``plan`` is what was done, or with ``dry_run`` what would be. ``already`` says that nothing was left to do."""
+    """``plan`` is what was done, or with ``dry_run`` what would be. ``already`` says that nothing was left to do.
+    ``service`` is set where it was asked for."""
 
     device: str
     bundle: Path
@@ -77,6 +79,17 @@ class Deployed:
     health: Health | None = None
     seconds: float = 0.0
     sent_bytes: int = 0
+    service: ServiceState | None = None
+
+
+@dataclass(frozen=True)
+class Served:
+    """What serves a bundle on this host: ``command``, to be started; then ``socket`` and ``url`` can be asked."""
+
+    release: str
+    socket: str
+    url: str | None
+    command: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -172,3 +185,11 @@ class Analyzed:
 
     sensitivity: Sensitivity
     html: Path | None = None
+
+
+@dataclass(frozen=True)
+class Compatibility:
+    """What every known kind of board runs: a verdict for each format and scheme there is."""
+
+    targets: tuple[Target, ...]
+    verdicts: tuple[Verdict, ...]

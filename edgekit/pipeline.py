@@ -17,7 +17,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgekit import analyzing, load, lock, searching
+from edgekit import analyzing, load, lock, searching, serving, shelf
 from edgekit import bundle as bundles
 from edgekit.benchmark import history
 from edgekit.benchmark import plan as bench_plan
@@ -26,10 +26,20 @@ from edgekit.benchmark.summary import lines
 from edgekit.building import CONVERTERS, Builder, Made
 from edgekit.bundle.sign import allow
 from edgekit.bundle.verify import verify
-from edgekit.deliver import apply, preflight, registry, wheels
+from edgekit.deliver import apply, compatibility, preflight, registry, wheels
 from edgekit.deliver import plan as deploy_plan
-from edgekit.errors import BundleError, UsageError
-from edgekit.fieldwork import Board, choose, logs, predict, prune_releases, rollback, session, status
+from edgekit.errors import UsageError
+from edgekit.fieldwork import (
+    Board,
+    choose,
+    generate,
+    logs,
+    prune_releases,
+    rollback,
+    runtime_wheels,
+    session,
+    status,
+)
 from edgekit.home import Home
 from edgekit.inventory import (
     device_add,
@@ -41,9 +51,10 @@ from edgekit.inventory import (
     device_up,
 )
 from edgekit.judge import judge
-from edgekit.outcome import Analyzed, Benched, Built, Demo, Deployed, Reported, Searched, SearchPlan
+from edgekit.outcome import Analyzed, Benched, Built, Compatibility, Demo, Deployed, Reported, Searched, SearchPlan
 from edgekit.report import html as html_report
 from edgekit.report import markdown
+from edgekit.serving import predict, serve_local, service
 from edgekit.spec import wire
 from edgekit.spec.device import Device
 from edgekit.spec.manifest import Blob, Manifest
@@ -69,6 +80,7 @@ __all__ = [
     "device_remove",
     "device_ssh",
     "device_up",
+    "generate",
     "logs",
     "predict",
     "prune_releases",
@@ -76,8 +88,11 @@ __all__ = [
     "report",
     "rollback",
     "search",
+    "serve_local",
+    "service",
     "status",
     "targets",
+    "verdicts",
 ]
 
 DEMO_RECIPE, DEMO_TARGET = "minilm-int8-demo", "rpi4"
@@ -112,13 +127,15 @@ def build(
             the newest bundle's.
 
     Raises:
-        SpecError: the recipe, its data or its model is not acceptable. BuildError: the build drifted from its lock.
-        GateMissed: no candidate meets the gates.
+        SpecError: the recipe, its data or its model is not acceptable, or the target cannot run a format or scheme of
+        it. BuildError: the build drifted from its lock. GateMissed: no candidate meets the gates.
     """
     home = home or Home.default()
     file = load.recipe_file(recipe, extra=(home.recipes,))
     asked = load.recipe(file, overrides)
     kind = load.target(target, extra=(home.targets,)) if target else None
+    if kind:
+        compatibility.refuse(asked, kind)
     board = _board_for(asked, kind, device, home)
     kind = load.target(board.target, extra=(home.targets,)) if board else None
 
@@ -126,7 +143,12 @@ def build(
     guard = lock.Guard(lock.read(held) if held else None, held, report)
     guard.recipe(asked, kind.name if kind else None)
     guard.host(CONVERTERS)
-    builder = Builder(asked, file.parent, home, report)
+    if kind:
+        compatibility.refuse(asked, kind)
+        # fetched and read now, so that one that does not fit the board is told before anything is trained
+        for form in asked.convert.formats:
+            runtime_wheels(home, kind, form, report)
+    builder = Builder(asked, file.parent, home, report, kind)
     builder.stages.watch = guard.stage
     samples = builder.samples()
     guard.data(samples.digest)
@@ -138,7 +160,7 @@ def build(
     candidates = judge(builder.priced(made, baseline, samples, board), asked.gates)
     best = guard.shipped(candidates)
     candidates = tuple(replace(one, shipped=one.name == best) for one in candidates)
-    shipped = next(one for one in made if isinstance(one, Made) and one.artifact.name == best)
+    shipped = builder.sure(next(one for one in made if isinstance(one, Made) and one.artifact.name == best), samples)
     folder, digest, manifest = builder.pack(shipped, baseline, samples, kind, output, guard.bundle)
     found = lock.made(
         asked,
@@ -201,6 +223,8 @@ def search(
     if engine not in searching.ENGINES:
         raise UsageError("no such engine", given=engine, allowed=sorted(searching.ENGINES))
     kind = load.target(target, extra=(home.targets,)) if target else None
+    if kind:
+        compatibility.refuse(asked, kind)
     board = _board_for(asked, kind, device, home)
     verify = partial(_verified, target=target, device=device, home=home, overrides=tuple(overrides))
     return searching.Searching(asked, file, board, home, verify, report).run(count, engine, workers, output)
@@ -251,13 +275,18 @@ def deploy(
     target: str | None = None,
     device: str | None = None,
     dry_run: bool = False,
+    service: bool = False,
+    listen: str = "",
+    token_file: Path | None = None,
     home: Home | None = None,
     report: Report = quiet,
 ) -> Deployed:
     """Put a bundle on a device: send what is missing, switch, check its health there, confirm or go back.
 
     Without ``bundle`` the newest one built for the device's target is taken. With ``dry_run`` the agent is put there to
-    ask it, and no more: no release, blob or runtime changes.
+    ask it, and no more: no release, blob or runtime changes. With ``service`` the device serves it from then on, also
+    after a restart; ``listen`` and ``token_file`` as for :func:`service`. A service that runs takes the new release by
+    itself.
 
     Raises:
         UsageError: nothing, or several, to choose from. BundleError: not signed by a trusted key, or damaged.
@@ -266,16 +295,18 @@ def deploy(
     """
     home = home or Home.default()
     begun = time.monotonic()
+    token = serving.read_token(token_file)
     chosen = choose(home, target=target, device=device)
-    folder = _bundle(home, bundle, chosen.target)
+    folder = shelf.bundle(home, bundle, chosen.target)
     report(f"checking bundle {folder.name}", None)
     manifest, digest = verify(folder, home.keys / "trusted")
     kind = load.target(chosen.target, extra=(home.targets,))
-    runtime = preflight.runtime_for(kind, manifest.optimized.format)
-    files = wheels.blobs(wheels.resolve(kind, runtime, home.cache, report))
+    files = wheels.blobs(runtime_wheels(home, kind, manifest.optimized.format, report))
     names = {blob: file.name for blob, file in files.items()}
     manifest_file = Blob(digest, (folder / "manifest.json").stat().st_size)
     with session(home, chosen, report) as agent:
+        if service:
+            serving.check(agent, listen, token)
         facts = agent.call("facts", None, Facts)
         wanted = deploy_plan.wanted(manifest, manifest_file, names)
         missing = agent.call("missing", wire.BlobList(tuple(wanted)), wire.Missing)
@@ -285,11 +316,17 @@ def deploy(
         for oddity in preflight.check(facts, kind, manifest, need=need, host_time=time.time(), where=chosen.name):
             report(oddity, None)
         done = Deployed(chosen.name, folder, digest, plan.describe(), dry_run, already=not plan.steps)
-        if dry_run or done.already:
+        if dry_run:
             return done
-        sources = {**apply.files(folder, manifest, manifest_file), **files}
-        health = apply.apply(plan, agent, sources, report)
-    return replace(done, health=health, seconds=time.monotonic() - begun, sent_bytes=plan.bytes_left)
+        if plan.steps:
+            sources = {**apply.files(folder, manifest, manifest_file), **files}
+            health = apply.apply(plan, agent, sources, report)
+            done = replace(done, health=health, sent_bytes=plan.bytes_left)
+        if service:
+            runtime = kind.runtimes[preflight.runtime_for(kind, manifest.optimized.format)].ram_mb << 20
+            now = serving.install(agent, manifest.optimized.blob.size, runtime, listen, token, report)
+            done = replace(done, service=now.service)
+    return replace(done, seconds=time.monotonic() - begun)
 
 
 def bench(
@@ -314,7 +351,7 @@ def bench(
     """
     home = home or Home.default()
     chosen = choose(home, target=target, device=device)
-    folder = _bundle(home, bundle, chosen.target)
+    folder = shelf.bundle(home, bundle, chosen.target)
     before = history.load(home.history, compare, chosen.target) if compare else None
     manifest, digest = verify(folder, home.keys / "trusted")
     with Board(home, chosen, report) as board:
@@ -390,6 +427,12 @@ def targets(*, home: Home | None = None, report: Report = quiet) -> tuple[Target
     return load.targets(extra=((home or Home.default()).targets,))
 
 
+def verdicts(*, home: Home | None = None, report: Report = quiet) -> Compatibility:
+    """All known kinds of boards, and what each runs of the formats and schemes there are."""
+    known = targets(home=home, report=report)
+    return Compatibility(known, compatibility.table(known))
+
+
 def recipes(*, home: Home | None = None, report: Report = quiet) -> tuple[tuple[Path, Recipe], ...]:
     """All known recipes with their files: edgekit's, and those in the home's ``recipes``."""
     return load.recipes(extra=((home or Home.default()).recipes,))
@@ -397,13 +440,13 @@ def recipes(*, home: Home | None = None, report: Report = quiet) -> tuple[tuple[
 
 def bundle_inspect(bundle: str | Path, *, home: Home | None = None, report: Report = quiet) -> Manifest:
     """What a bundle says of itself; trust is not checked."""
-    return bundles.read(_bundle(home or Home.default(), bundle, None))[0]
+    return bundles.read(shelf.bundle(home or Home.default(), bundle, None))[0]
 
 
 def bundle_verify(bundle: str | Path, *, home: Home | None = None, report: Report = quiet) -> Manifest:
     """A bundle's manifest, after its signature and every byte of it were checked. Raises BundleError."""
     home = home or Home.default()
-    return verify(_bundle(home, bundle, None), home.keys / "trusted")[0]
+    return verify(shelf.bundle(home, bundle, None), home.keys / "trusted")[0]
 
 
 def bundle_trust(key_file: str | Path, *, home: Home | None = None, report: Report = quiet) -> str:
@@ -427,30 +470,3 @@ def demo(*, home: Home | None = None, report: Report = quiet) -> Demo:
         device_down(name, home=home, report=report)
         registry.remove(home.devices, name)
     return Demo(built, deployed, benched, answers)
-
-
-def _bundle(home: Home, named: str | Path | None, target: str | None) -> Path:
-    """The bundle that is meant: a folder, the beginning of a digest, or the newest one built for ``target``."""
-    if named is not None and Path(named).is_dir():
-        return Path(named)
-    found = bundles.find(home.bundles, None if named is not None else target)
-    if named is not None:
-        fitting = [
-            one
-            for one in found
-            if str(named) in (one.folder.name, one.manifest.name) or one.digest.startswith(str(named))
-        ]
-        if not fitting:
-            raise BundleError(
-                "no such bundle",
-                given=named,
-                allowed=[one.folder.name for one in found] or "none is built",
-                remedy="name a bundle's folder or the beginning of its digest",
-            )
-        return fitting[0].folder
-    if not found:
-        raise UsageError(
-            f"no bundle was built for target {target}",
-            remedy=f"edgekit build RECIPE --target {target}; see 'edgekit recipes'",
-        )
-    return found[0].folder

@@ -25,8 +25,8 @@ class Module:
 
 
 def resolved(recipe: Recipe, base: Path, cache: Path, report: Report) -> tuple[Module, str]:
-    """The model's folder, and the licence it states. Raises BuildError where it cannot be had, or a bucket is longer
-    than its positions."""
+    """The model's folder, and the licence it states. Raises BuildError where it cannot be had, or a bucket or the
+    context is longer than its positions."""
     from edgekit.models import folder, source
 
     found = source.resolve(recipe.model, base, cache, report)
@@ -39,6 +39,7 @@ def resolved(recipe: Recipe, base: Path, cache: Path, report: Report) -> tuple[M
             allowed=f"up to {positions} tokens",
             remedy="leave it out; texts are cut at the last bucket",
         )
+    folder.check_context(found, recipe.convert.context)
     return Module(found, folder_digest(found)), folder.licence(found)
 
 

@@ -12,13 +12,13 @@ import edgekit
 
 PUBLIC = {
     "analyze", "bench", "build", "bundle_inspect", "bundle_trust", "bundle_verify", "deploy", "device_add",
-    "device_down", "device_list", "device_probe", "device_remove", "device_up", "logs", "predict",
-    "prune_releases", "recipes", "rollback", "search", "status", "targets",
+    "device_down", "device_list", "device_probe", "device_remove", "device_up", "generate", "logs", "predict",
+    "prune_releases", "recipes", "rollback", "search", "serve_local", "service", "status", "targets",
 }  # fmt: skip
 
 
 def test_the_public_names_are_these() -> None:
-    assert set(edgekit.__all__) == PUBLIC
+    assert set(edgekit.__all__) == {*PUBLIC, "Client"}
 
 
 @pytest.mark.parametrize("name", sorted(PUBLIC))
@@ -33,6 +33,13 @@ def test_importing_edgekit_loads_nothing_heavy() -> None:
     code = "import sys, edgekit; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout.split()
     assert not {"torch", "paramiko", "yaml", "edgekit.pipeline"} & set(loaded)
+
+
+def test_a_client_needs_the_standard_library_alone() -> None:
+    code = "import sys, edgekit; edgekit.Client('unix:/nowhere'); print(*{m.partition('.')[0] for m in sys.modules})"
+    ran = subprocess.run([sys.executable, "-s", "-c", code], check=True, capture_output=True, text=True)
+    assert not {"paramiko", "yaml", "rich", "msgspec", "numpy", "platformdirs"} & set(ran.stdout.split())
+    assert inspect.getdoc(edgekit.Client)
 
 
 def test_no_module_takes_a_public_name_away() -> None:

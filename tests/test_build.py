@@ -48,6 +48,11 @@ def test_a_recipe_over_own_data_and_checkpoint_becomes_a_signed_bundle(home: Hom
     assert optimized.tokenizer != baseline.tokenizer, "the trimmed vocabulary has its own tokenizer"
     assert sum(one.shipped for one in built.candidates) == 1
     assert manifest.licences == {"model": "unknown: see the model's source"}
+    assert baseline.sureness is None
+    sure = optimized.sureness
+    assert sure is not None
+    assert (sure.temperature != 1.0, sure.unsure_below, sure.sure) == (True, 0.0, 100.0)
+    assert sure.sure_accuracy == pytest.approx(optimized.accuracy, abs=1e-3)
 
     again = pipeline.build(recipe, home=home)
     assert again.digest == built.digest
@@ -91,6 +96,17 @@ def test_a_missed_gate_leaves_no_bundle(recipe: Path, home: Home) -> None:
     assert "tflite-w8_a32_dynamic" in str(caught.value)
     assert "allowed 0.001 MB" in str(caught.value)
     assert set(home.bundles.iterdir()) == before
+
+
+@pytest.mark.slow
+def test_unsure_answers_leave_better_ones(recipe: Path, home: Home) -> None:
+    built = pipeline.build(recipe, home=home, overrides=["answers.sure_accuracy=97"])
+    sure = built.manifest.optimized.sureness
+    assert sure is not None
+    assert 0 < sure.sure < 100
+    assert 0 < sure.unsure_below < 1
+    assert sure.sure_accuracy is not None
+    assert sure.sure_accuracy > (built.manifest.optimized.accuracy or 0)
 
 
 @pytest.mark.slow

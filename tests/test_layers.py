@@ -22,8 +22,11 @@ PIPELINE = {
     "searching",
     "trying",
     "tabling",
+    "serving",
+    "shelf",
     "analyzing",
     "starting",
+    "answering",
     "checking",
 }
 STAGES = {"data", "models", "compress", "convert", "bundle", "benchmark", "report", "emulate", "load"}
@@ -37,9 +40,10 @@ ALLOWED: dict[str, set[str]] = {
     "exploration": {"compress", "convert", "models", "data", "spec", "errors"},
     "report": {"spec", "errors", "benchmark"},
     "deliver": {"spec", "bundle", "errors"},
-    "pipeline": {"spec", "errors", "deliver", "exploration", *STAGES},
+    "client": {"spec", "errors"},
+    "pipeline": {"spec", "errors", "client", "deliver", "exploration", *STAGES},
     "cli": {"pipeline", "load", "report", "spec", "errors"},
-    "__init__": {"pipeline", "errors", "spec"},
+    "__init__": {"pipeline", "client", "errors", "spec"},
     "__main__": {"cli"},
 }
 ON_DEVICE = [
@@ -49,7 +53,7 @@ ON_DEVICE = [
     *sorted((ROOT / "agent").rglob("*.py")),
 ]
 #: What the runtimes of the agent may import lazily, besides the standard library.
-RUNTIMES = {"numpy", "ai_edge_litert", "tflite_runtime", "torch", "tokenizers"}
+RUNTIMES = {"numpy", "onnxruntime", "ai_edge_litert", "tflite_runtime", "torch", "tokenizers"}
 
 
 def _unit(module: str) -> str:

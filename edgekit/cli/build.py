@@ -79,8 +79,18 @@ def show(args: Namespace, built: Built, paper: Console) -> None:
     paper.print(
         f"{texts.texts} texts of {texts.mean:.1f} tokens on average (the longest {texts.longest}); "
         f"{texts.truncated:.2%} truncated at {texts.lengths[-1]}, which loses {texts.tokens_lost:.2%} of the tokens; "
-        f"padding {texts.padding:.0%} in their buckets, {texts.padding_longest:.0%} were all padded to the longest"
+        + ("no padding" if built.manifest.optimized.dynamic else f"padding {texts.padding:.0%} in their buckets")
+        + f", {texts.padding_longest:.0%} were all padded to the longest"
     )
+    sure = built.manifest.optimized.sureness
+    if sure is not None:
+        paper.print(
+            f"probabilities are off by {sure.error_after:.1f} points on average (by {sure.error_before:.1f} at "
+            f"temperature 1; calibrated: {sure.temperature:g})"
+        )
+        if sure.unsure_below:
+            right = "" if sure.sure_accuracy is None else f", {sure.sure_accuracy:.2f} % of them rightly"
+            paper.print(f"unsure below {sure.unsure_below:.2f}: {sure.sure:.1f} % are answered surely{right}")
     if built.reused:
         paper.print(f"reused from earlier builds: {', '.join(built.reused)}")
     paper.print(f"bundle {short(built.digest)} ({built.manifest.name}): {built.bundle}")

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgekit.cli.progress import Progress
+    from edgekit.spec.service import ServiceState
     from edgekit.spec.wire import Status
 
 
@@ -43,4 +44,27 @@ def show(args: Namespace, status: Status, paper: Console) -> None:
         ]
         columns = ("", "release", "name", "artifact", "state", "installed (device's clock)", "size")
         paper.print(table("", columns, rows, right=("size",)))
+    if status.service:
+        show_service(status.service, paper)
     paper.print(f"store {megabytes(status.store_bytes)}, free {megabytes(status.disk_free)}")
+
+
+def show_service(state: ServiceState, paper: Console) -> None:
+    """What the device serves, and where."""
+    paper.print(f"service {state.active} ({state.scope}), on unix:{state.socket}{_also(state.listen)}")
+    now = state.answering
+    if now is None:
+        paper.print("  it does not answer: on the device, see 'journalctl -u edgekit' (or --user -u edgekit)")
+    else:
+        asked = now.hits + now.misses
+        share = f", {now.hits / asked:.0%} of {asked} texts from its cache" if asked else ""
+        restarts = f", runtime restarted {now.restarts} times" if now.restarts else ""
+        paper.print(f"  release {short(now.release)}, {now.requests} requests{share}{restarts}")
+        if now.failure:
+            paper.print(f"  {now.failure}")
+    for note in state.notes:
+        paper.print(f"  {note}")
+
+
+def _also(listen: str) -> str:
+    return f" and http://{listen}" if listen else ""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from edgekit.convert.job import Converted, Job
@@ -15,8 +16,8 @@ from edgekit.data.samples import Samples
 from edgekit.errors import BuildError, MissingExtra
 from edgekit.models import grid
 from edgekit.spec.progress import Report, quiet
-from edgekit.spec.quantize import Calibration, Quantization
-from edgekit.spec.scheme import FORMAT_SCHEMES, STATIC
+from edgekit.spec.quantize import Calibration, Generation, Quantization
+from edgekit.spec.scheme import FORMAT_SCHEMES, PLANNED, STATIC
 
 try:
     from edgekit.convert import tflite, torchscript
@@ -25,7 +26,26 @@ except ImportError as error:
 
 __all__ = ["WRITERS", "Converted", "convert"]
 
-WRITERS: dict[str, Callable[[Job], Converted]] = {"tflite": tflite.write, "ptl": torchscript.write}
+
+def _onnx(job: Job) -> Converted:
+    # imported when it is asked for: it is an extra of its own
+    from edgekit.convert import onnx
+
+    return onnx.write(job)
+
+
+def _pte(job: Job) -> Converted:
+    from edgekit.convert import executorch
+
+    return executorch.write(job)
+
+
+WRITERS: dict[str, Callable[[Job], Converted]] = {
+    "tflite": tflite.write,
+    "ptl": torchscript.write,
+    "onnx": _onnx,
+    "pte": _pte,
+}
 
 
 def convert(
@@ -41,6 +61,8 @@ def convert(
     report: Report = quiet,
     float_file: Path | None = None,
     quantization: Quantization | None = None,
+    generation: Generation | None = None,
+    runtime: str | None = None,
 ) -> Converted:
     """Write a checkpoint as one artifact file.
 
@@ -50,10 +72,13 @@ def convert(
         samples: what needs calibration is calibrated on texts drawn from the training part.
         out: the file to write; it appears whole or not at all. Equal inputs give equal bytes.
         seed: decides which training texts are drawn, and how stochastic rounding falls.
-        float_file: the same checkpoint and lengths as ``w32_a32_float`` TFLite, where it was written before: quantized
-            schemes start from it instead of converting again, unless they change weights before. Other formats have no
-            use for it.
-        quantization: how weights and activations become integers in TFLite; the defaults where left out.
+        float_file: the same checkpoint and lengths as ``w32_a32_float`` of this format, where it was written before:
+            quantized schemes start from it instead of converting again, unless they change weights before. A format
+            that is not in ``STARTS_FROM`` has no use for it.
+        generation: a language model in TFLite gets the signatures that generate as well.
+        runtime: who has to read the file, where that is not the newest runtime of its format: operators that it lacks
+            are written as those it has.
+        quantization: how weights and activations become integers in TFLite and ONNX; the defaults where left out.
 
     Raises BuildError where the format cannot hold the scheme, a length is longer than the model's positions, weights
     are not finite or there are too few texts to calibrate on.
@@ -68,12 +93,12 @@ def convert(
     asked = quantization or Quantization()
     # a checkpoint that was trained for its grid brings its ranges along
     trained = scheme == STATIC and grid.read(checkpoint) is not None
-    needs_texts = format == "tflite" and asked.reads_texts(scheme) and not trained
+    needs_texts = format in PLANNED and asked.reads_texts(scheme) and not trained
     texts = _calibration_texts(samples, calibration, seed, candidate) if needs_texts else ()
     out.parent.mkdir(parents=True, exist_ok=True)
-    return WRITERS[format](
-        Job(checkpoint, scheme, tuple(lengths), texts, calibration, out, report, float_file, asked, seed)
-    )
+    job = Job(checkpoint, scheme, tuple(lengths), texts, calibration, out, report, float_file, asked, seed, generation)
+    # ONNX Runtime's products of integers give float32
+    return WRITERS[format](replace(job, runtime=runtime, integer_results=format != "onnx"))
 
 
 def _calibration_texts(samples: Samples, calibration: Calibration, seed: int, candidate: str) -> tuple[str, ...]:

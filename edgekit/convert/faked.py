@@ -64,7 +64,9 @@ def product(linear: nn.Linear, x: torch.Tensor, name: str, precision: Precision,
         # the kernels take a range of its own for every token
         x = snapped(x, x.amin(-1, keepdim=True).clamp_max(0.0), x.amax(-1, keepdim=True).clamp_min(0.0))
     result = nn.functional.linear(x, weight, linear.bias)
-    return snapped(result, *_bounds(plan.outputs[name]), symmetric) if precision == "static" else result
+    if precision == "static" and plan.integer_results:
+        return snapped(result, *_bounds(plan.outputs[name]), symmetric)
+    return result
 
 
 @contextmanager

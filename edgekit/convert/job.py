@@ -9,14 +9,16 @@ from pathlib import Path
 
 from edgekit.spec.manifest import Realised, Signature, Tensor
 from edgekit.spec.progress import Report, quiet
-from edgekit.spec.quantize import Calibration, Quantization
+from edgekit.spec.quantize import Calibration, Generation, Quantization
 from edgekit.spec.task import CLASSIFY, LANGUAGE, Task
 
 
 @dataclass(frozen=True)
 class Job:
     """One file to write. ``texts`` are for calibration, empty where the scheme needs none; ``seed`` is for stochastic
-    rounding."""
+    rounding; ``generation`` is for language models that write.
+    ``integer_results`` says whether the format's runtime cuts what a static product gives to int8 as well, ``runtime``
+    which one has to read the file, ``None`` being the newest of its format."""
 
     checkpoint: Path
     scheme: str
@@ -28,16 +30,23 @@ class Job:
     float_file: Path | None = None
     quantization: Quantization = field(default_factory=Quantization)
     seed: int = 0
+    generation: Generation | None = None
+    integer_results: bool = True
+    runtime: str | None = None
 
 
 @dataclass(frozen=True)
 class Converted:
-    """A file that was written. ``parameters`` counts the module's weights before quantization."""
+    """A file that was written. ``parameters`` counts the module's weights before quantization; a ``dynamic`` file takes
+    any length up to its longest. ``runtimes`` are those that have all its operators, where not every one of its format
+    does."""
 
     file: Path
     signatures: tuple[Signature, ...]
     realised: Realised
     parameters: int
+    runtimes: tuple[str, ...] = ()
+    dynamic: bool = False
 
 
 def signature_name(length: int) -> str:

@@ -8,13 +8,13 @@ most of the file. Nothing here changes a result.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
-from edgekit.convert import names
+from edgekit.convert import names, versions
 from edgekit.convert.flatbuffer import kind_of
 from edgekit.errors import MissingExtra
 
@@ -68,7 +68,8 @@ class _Builder(flatbuffers.Builder):  # type: ignore[misc]
 
 
 def pack(model: Any) -> bytes:
-    """The bytes of an unpacked model."""
+    """The bytes of an unpacked model, each operator in its least version."""
+    versions.settle(model)
     for buffer in model.buffers:
         # anything but an array is written byte by byte, in Python
         if buffer.data is not None:
@@ -80,35 +81,54 @@ def pack(model: Any) -> bytes:
 
 def share_prefixes(model: Any) -> None:
     """Let sums with a constant [length, width] look its rows up in one table, where every signature's constant is the
-    beginning of the longest one's: then the table is stored once, and can be quantized like any embedding."""
+    beginning of the longest one's, or of a table that a signature looks up already: then the table is stored once, and
+    can be quantized like any embedding."""
     groups: dict[int, list[tuple[Any, Any, int, np.ndarray]]] = defaultdict(list)
     for graph in model.subgraphs:
         for operator in graph.operators:
             found = _constant_rows(model, graph, operator)
             if found is not None:
                 groups[found[1].shape[1]].append((graph, operator, *found))
-    for sums in groups.values():
-        longest = max((rows for *_, rows in sums), key=len)
-        if len(sums) > 1 and all(np.array_equal(longest[: len(rows)], rows) for *_, rows in sums):
-            model.buffers.append(_buffer(longest))
+    tables = list(_tables(model))
+    for width, sums in groups.items():
+        own = [max((rows for *_, rows in sums), key=len)] if len(sums) > 1 else []
+        fitting = [
+            table
+            for table in [one for one in tables if one.shape[1] == width] + own
+            if all(np.array_equal(table[: len(rows)], rows) for *_, rows in sums)
+        ]
+        if fitting:
+            longest = fitting[0]
+            model.buffers.append(make_buffer(longest))
             table = len(model.buffers) - 1
             for graph, operator, place, rows in sums:
                 _look_up(model, graph, operator, place, table, (len(longest), *rows.shape))
 
 
+def _tables(model: Any) -> Iterator[np.ndarray]:
+    """The float tables [rows, width] that rows are looked up in."""
+    for graph in model.subgraphs:
+        for operator in graph.operators:
+            if kind_of(model.operatorCodes[operator.opcodeIndex]) == "EMBEDDING_LOOKUP":
+                table = graph.tensors[operator.inputs[1]]
+                data = model.buffers[table.buffer].data
+                if data is not None and table.type == schema.TensorType.FLOAT32:
+                    yield np.frombuffer(bytes(data), np.float32).reshape([int(one) for one in table.shape])
+
+
 def _look_up(model: Any, graph: Any, operator: Any, place: int, table: int, sizes: tuple[int, int, int]) -> None:
     """Replace the constant at ``place`` by the first rows of ``table``; ``sizes``: rows of the table, rows, width."""
     height, rows, width = sizes
-    model.buffers.append(_buffer(np.arange(rows, dtype=np.int32)))
+    model.buffers.append(make_buffer(np.arange(rows, dtype=np.int32)))
     first = len(graph.tensors)
     graph.tensors += [
-        _tensor([rows], schema.TensorType.INT32, len(model.buffers) - 1),
-        _tensor([height, width], schema.TensorType.FLOAT32, table),
-        _tensor([rows, width], schema.TensorType.FLOAT32, 0),
+        make_tensor([rows], schema.TensorType.INT32, len(model.buffers) - 1),
+        make_tensor([height, width], schema.TensorType.FLOAT32, table),
+        make_tensor([rows, width], schema.TensorType.FLOAT32, 0),
     ]
     lookup = schema.OperatorT()
     lookup.opcodeIndex, lookup.inputs, lookup.outputs = (
-        _code(model, "EMBEDDING_LOOKUP"),
+        place_of_code(model, "EMBEDDING_LOOKUP"),
         [first, first + 1],
         [first + 2],
     )
@@ -180,7 +200,7 @@ def _moved(places: Iterable[int], new: Mapping[int, int]) -> list[int]:
     return [new[int(one)] for one in places]
 
 
-def _code(model: Any, kind: str) -> int:
+def place_of_code(model: Any, kind: str) -> int:
     """The index of an operator code, added where the model has none."""
     for index, code in enumerate(model.operatorCodes):
         if kind_of(code) == kind:
@@ -192,13 +212,13 @@ def _code(model: Any, kind: str) -> int:
     return len(model.operatorCodes) - 1
 
 
-def _buffer(values: np.ndarray) -> Any:
+def make_buffer(values: np.ndarray) -> Any:
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(values.tobytes(), np.uint8)
     return buffer
 
 
-def _tensor(shape: list[int], dtype: int, buffer: int) -> Any:
+def make_tensor(shape: list[int], dtype: int, buffer: int) -> Any:
     tensor = schema.TensorT()
     tensor.shape, tensor.type, tensor.buffer, tensor.name = shape, dtype, buffer, b""
     return tensor

@@ -51,17 +51,14 @@ def named(modules: Collection[str], mixed: Mixed) -> dict[str, Precision]:
 
 
 def unfaithful(inputs: Mapping[str, Histogram], outputs: Mapping[str, Histogram], plan: Plan) -> dict[str, Precision]:
-    """The products that go dynamic because their input or output would keep too few dB on the plan's ranges."""
+    """The products that go dynamic because their input, or their output where that is int8 too, would keep too few dB
+    on the plan's ranges."""
     bound, symmetric = plan.quantization.mixed.fidelity, plan.quantization.activations == "symmetric"
-    return {
-        name: "dynamic"
-        for name in inputs
-        if min(
-            ranges.fidelity(inputs[name], plan.inputs[name], symmetric),
-            ranges.fidelity(outputs[name], plan.outputs[name], symmetric),
-        )
-        < bound
-    }
+    kept = {name: ranges.fidelity(inputs[name], plan.inputs[name], symmetric) for name in inputs}
+    if plan.integer_results:
+        for name in inputs:
+            kept[name] = min(kept[name], ranges.fidelity(outputs[name], plan.outputs[name], symmetric))
+    return {name: "dynamic" for name, one in kept.items() if one < bound}
 
 
 def sensitive(

@@ -23,6 +23,7 @@ from edgekit.models import checkpoint as checkpoints
 from edgekit.models import folder as folders
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.models.families import Attention
+from edgekit.spec.quantize import Generation
 from edgekit.spec.task import LANGUAGE
 
 try:
@@ -83,35 +84,39 @@ class Classifier(nn.Module):  # type: ignore[misc]
         )
         bias = attention.value.bias
         self.from_query = Heads(key.transpose(1, 2))
-        self.to_value = Heads(value, None if bias is None else self._by_head(bias.detach()))
+        self.to_value = Heads(value, None if bias is None else self.by_head(bias.detach()))
 
     def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
         real = attention_mask.to(torch.float32)
-        hidden = self._embedded(input_ids)
+        hidden = self.embedded(input_ids)
         padding = (1.0 - real)[:, None, None, :] * MASKED
-        mask = padding + _later(input_ids.shape[1]) if self.family.causal else padding
+        mask = padding + later(input_ids.shape[1]) if self.family.causal else padding
         if self.task == LANGUAGE:
             for layer in self.family.layers(self.model):
-                hidden = self._layer(layer, hidden, hidden, mask, self._attended)
-            return self._logits(hidden)
+                hidden = self.layer(layer, hidden, hidden, mask, self._attended)
+            return self.logits(hidden)
         *layers, last = self.family.layers(self.model)
         for layer in layers:
-            hidden = self._layer(layer, hidden, hidden, mask, self._attended)
-        token = hidden[:, :1] if self.family.reads == "first" else _last(hidden, real)
-        token = self._layer(last, token, hidden, padding, self._attended if self.writes_keys else self._attended_by_one)
-        return self._logits(token[:, 0])
+            hidden = self.layer(layer, hidden, hidden, mask, self._attended)
+        token = hidden[:, :1] if self.family.reads == "first" else last_real(hidden, real)
+        token = self.layer(last, token, hidden, padding, self._attended if self.writes_keys else self._attended_by_one)
+        return self.logits(token[:, 0])
 
-    def _embedded(self, input_ids: torch.Tensor) -> torch.Tensor:
+    def embedded(self, input_ids: torch.Tensor, positions: torch.Tensor | None = None) -> torch.Tensor:
+        """Token ids [batch, length] → [batch, length, hidden]; ``positions`` [length, hidden] instead of the first ones
+        of the family's table, if it has one."""
         parts = self.family.embeddings(self.model)
         hidden = parts.word(input_ids)
-        if parts.position is not None:
+        if parts.position is not None and positions is None:
             places = torch.arange(parts.first, parts.first + input_ids.shape[1], dtype=torch.int32)
-            hidden = hidden + parts.position(places)[None]
+            positions = parts.position(places)
+        if positions is not None:
+            hidden = hidden + positions[None]
         for then in (parts.norm, parts.projection):
             hidden = hidden if then is None else then(hidden)
         return hidden
 
-    def _layer(
+    def layer(
         self, layer: Any, asking: torch.Tensor, hidden: torch.Tensor, mask: torch.Tensor, attended: Attended
     ) -> torch.Tensor:
         """The layer's output for the tokens ``asking``, which attend to all of ``hidden``."""
@@ -129,7 +134,7 @@ class Classifier(nn.Module):  # type: ignore[misc]
         self, attention: Attention, asking: torch.Tensor, hidden: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
         query, key, value = (
-            self._by_head(one(given)).transpose(1, 2)
+            self.by_head(one(given)).transpose(1, 2)
             for one, given in ((attention.query, asking), (attention.key, hidden), (attention.value, hidden))
         )
         scores = relative.placed(attention.position, query @ key.transpose(2, 3), query, mask, MASKED)
@@ -140,17 +145,17 @@ class Classifier(nn.Module):  # type: ignore[misc]
         self, attention: Attention, asking: torch.Tensor, hidden: torch.Tensor, mask: torch.Tensor
     ) -> torch.Tensor:
         """The same for one token ``asking`` of the last layer, without keys and values."""
-        asked = self._by_head(attention.query(asking))[:, 0]
+        asked = self.by_head(attention.query(asking))[:, 0]
         scores = self.from_query(asked) @ hidden.transpose(1, 2)
         scores = relative.placed(attention.position, scores, asked, mask, MASKED)
         weights = torch.softmax(scores * attention.scaling + mask[:, 0], dim=-1)
         return self.to_value(weights @ hidden).flatten(1)[:, None]
 
-    def _by_head(self, states: torch.Tensor) -> torch.Tensor:
+    def by_head(self, states: torch.Tensor) -> torch.Tensor:
         """[..., heads × size] → [..., heads, size]."""
         return states.unflatten(-1, (-1, self.head_size))
 
-    def _logits(self, token: torch.Tensor) -> torch.Tensor:
+    def logits(self, token: torch.Tensor) -> torch.Tensor:
         """[..., hidden] → [..., classes]."""
         head = self.family.head(self.model)
         for then in (head.norm, head.dense, head.activation, head.classifier):
@@ -158,10 +163,10 @@ class Classifier(nn.Module):  # type: ignore[misc]
         return token
 
 
-def load(folder: Path, lengths: Sequence[int]) -> Classifier:
-    """The checkpoint in ``folder``, ready to export for texts of ``lengths`` tokens.
+def load(folder: Path, lengths: Sequence[int], generation: Generation | None = None) -> Classifier:
+    """The checkpoint in ``folder``, ready to export for texts of ``lengths`` tokens, and for ``generation``.
 
-    Raises BuildError where a weight is not finite or a length is longer than the model's positions.
+    Raises BuildError where a weight is not finite, or a length or the context is longer than the model's positions.
     """
     with hushed():
         loaded = checkpoints.load(folder)
@@ -175,13 +180,16 @@ def load(folder: Path, lengths: Sequence[int]) -> Classifier:
                 allowed=f"up to {positions}",
                 remedy="drop it from data.lengths",
             )
+    if generation is not None:
+        folders.check_context(folder, generation.context)
     for name, weight in loaded.module.state_dict().items():
         if weight.is_floating_point() and not bool(torch.isfinite(weight).all()):
             raise BuildError("a weight is not finite: the training went wrong", where=str(folder), given=name)
     loaded.module.requires_grad_(False)
     _fold_token_type(loaded)
+    farthest = max(lengths[-1], generation.context + generation.chunk if generation else 0)
     for layer in loaded.family.layers(loaded.module):
-        relative.fold(loaded.family.attention(layer).position, lengths[-1])
+        relative.fold(loaded.family.attention(layer).position, farthest)
     classifier: Classifier = Classifier(loaded).eval()
     return classifier
 
@@ -203,12 +211,12 @@ def _fold_token_type(loaded: Checkpoint) -> None:
         tables.position.weight += tables.token_type.weight[0]
 
 
-def _later(length: int) -> torch.Tensor:
+def later(length: int) -> torch.Tensor:
     """The mask of a decoder: each token sees itself and those before it. [1, 1, length, length]."""
     return torch.full((length, length), MASKED).triu(1)[None, None]
 
 
-def _last(hidden: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
+def last_real(hidden: torch.Tensor, real: torch.Tensor) -> torch.Tensor:
     """The state of the last real token, [batch, 1, hidden]."""
     places = torch.arange(1, hidden.shape[1] + 1, dtype=torch.float32)
     last = (places == real.sum(-1, keepdim=True)).to(torch.float32)

@@ -12,15 +12,30 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from edgekit.convert import module, tflite, tokens, torchscript
+from edgekit.convert import decoder, module, tflite, tokens, torchscript
 from edgekit.convert.job import Converted
-from edgekit.convert.tokens import Inputs, spread, tokenize
+from edgekit.convert.tokens import Inputs, padded, spread, tokenize
 from edgekit.errors import BuildError
-from edgekit.spec.manifest import Parity
+from edgekit.spec.manifest import DECODE, Parity
+
+
+def _pte(file: Path, inputs: Sequence[Inputs]) -> Iterator[np.ndarray]:
+    from edgekit.convert import executorch
+
+    return executorch.each(file, inputs)
+
+
+def _onnx(file: Path, inputs: Sequence[Inputs]) -> Iterator[np.ndarray]:
+    from edgekit.convert import onnx
+
+    return onnx.each(file, inputs)
+
 
 RUNNERS: dict[str, Callable[[Path, Sequence[Inputs]], Iterator[np.ndarray]]] = {
     "tflite": tflite.each,
     "ptl": torchscript.each,
+    "onnx": _onnx,
+    "pte": _pte,
 }
 #: Every bucket is tried with this many texts at least, padded or cut to it where none has its length.
 LEAST_TEXTS = 8
@@ -55,22 +70,26 @@ BOUNDS: dict[str, Bounds] = {
 def check(
     converted: Converted, *, format: str, scheme: str, checkpoint: Path, texts: Sequence[str], lengths: Sequence[int]
 ) -> Parity:
-    """Run ``texts`` through the file and through the float module, which sees them without any padding.
+    """Run ``texts`` through the file, padded to each bucket and as they are where it takes any length, and through the
+    float module, which sees them without any padding.
 
     Raises BuildError naming the candidate (``tflite/w8_a8_static``), the figure and the bound it missed.
     """
     if not texts:
         raise BuildError("parity needs texts", where=f"{format}/{scheme}", given=0, allowed="1 or more")
-    inputs = [
-        one
-        for bucket in spread(tokenize(checkpoint, texts, lengths[-1]), lengths, LEAST_TEXTS).values()
-        for one in bucket
-    ]
+    ids = tokenize(checkpoint, texts, lengths[-1])
+    inputs = [one for bucket in spread(ids, lengths, LEAST_TEXTS).values() for one in bucket]
+    if converted.dynamic:
+        inputs += [padded(one, max(len(one), 1)) for one in ids]
     expected = _expected(checkpoint, lengths, inputs)
     cosines, equal = [], []
     try:
         # a text at a time: each token of a language model has as many logits as there are tokens
         for pair in zip(RUNNERS[format](converted.file, inputs), expected, strict=True):
+            near, same = _alike(*pair)
+            cosines.append(near)
+            equal.append(same)
+        for pair in _continued(converted, inputs, checkpoint, lengths):
             near, same = _alike(*pair)
             cosines.append(near)
             equal.append(same)
@@ -110,6 +129,21 @@ def _expected(checkpoint: Path, lengths: Sequence[int], inputs: Sequence[Inputs]
         with torch.inference_mode():
             found = classifier(**bare).numpy()
         yield tokens.rows(found, one)
+
+
+def _continued(
+    converted: Converted, inputs: Sequence[Inputs], checkpoint: Path, lengths: Sequence[int]
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """What the file gives as it generates, where it does, and what it should: the last logits of the texts' halves and
+    of everything that begins with one."""
+    context = next((one.length for one in converted.signatures if one.kind == DECODE), 0)
+    if not context:
+        return
+    chosen = [one for one in inputs if 1 < one["attention_mask"].sum() <= context][-LEAST_TEXTS:]
+    ids = [one["input_ids"][0, : int(one["attention_mask"].sum())].tolist() for one in chosen]
+    wanted = _expected(checkpoint, lengths, chosen)
+    for given, expected in zip(decoder.each(converted.file, converted.signatures, ids), wanted, strict=True):
+        yield given, expected[-len(given) :]
 
 
 def _hold(parity: Parity, candidate: str) -> None:

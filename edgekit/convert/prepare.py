@@ -9,7 +9,7 @@ from edgekit.convert import faked, mixed, observe, ranges, rounding, smooth
 from edgekit.convert.graph import linears
 from edgekit.convert.job import Job
 from edgekit.convert.module import Classifier
-from edgekit.convert.quantize import PRECISION, Plan, Precision
+from edgekit.convert.quantize import PRECISION, Plan, Precision, check_blocks
 from edgekit.convert.tokens import tokenize
 from edgekit.errors import BuildError, MissingExtra
 from edgekit.models import grid
@@ -33,7 +33,8 @@ class Prepared:
 def prepare(job: Job, classifier: Classifier) -> Prepared:
     """Smooth, round, calibrate, choose precisions and correct biases, in this order, as the job's scheme has it.
 
-    Raises BuildError where a pattern names no product, or the checkpoint's own trained grid forbids what is asked.
+    Raises BuildError where a pattern names no product, weights cannot be cut into the blocks asked for, or the
+    checkpoint's own trained grid forbids what is asked.
     """
     asked = job.quantization
     ids = tokenize(job.checkpoint, job.texts, job.lengths[-1]) if job.texts else []
@@ -42,9 +43,10 @@ def prepare(job: Job, classifier: Classifier) -> Prepared:
     if job.scheme != STATIC:
         # the others are no less precise than dynamic
         kept = {name: one for name, one in kept.items() if one == "float"}
-    plan = Plan(job.scheme, asked, kept)
+    plan = Plan(job.scheme, asked, kept, integer_results=job.integer_results)
     if PRECISION[job.scheme] not in ("static", "dynamic", "weight"):
         return Prepared(replace(plan, precisions={}), changed=False)
+    check_blocks({name: one.in_features for name, one in modules.items()}, plan)
     trained = grid.read(job.checkpoint) if job.scheme == STATIC else None
     if trained is not None:
         return Prepared(_trained(job, classifier, plan, trained), changed=False)

@@ -56,6 +56,7 @@ class Plan:
 
     ``precisions`` where it is not the scheme's own. ``inputs`` and ``outputs`` are ranges of activations, for those
     that are static. ``scales`` [out] of int8 weights, where they are not to follow from the weights' extremes.
+    ``integer_results`` says whether what a static product gives is cut to int8, or stays float32.
     """
 
     scheme: str
@@ -64,6 +65,7 @@ class Plan:
     inputs: Mapping[str, Range] = field(default_factory=dict)
     outputs: Mapping[str, Range] = field(default_factory=dict)
     scales: Mapping[str, np.ndarray] = field(default_factory=dict)
+    integer_results: bool = True
 
     def precision(self, module: str) -> Precision:
         return self.precisions.get(module, PRECISION[self.scheme])
@@ -79,7 +81,7 @@ def quantize(float_file: Path, plan: Plan) -> bytes:
     found = [one for products in names.products(model).values() for one in products]
     shapes = {one.name: one.shape for graph in model.subgraphs for one in graph.tensors}
     rows = {one.weight: shapes[one.weight][-1] for one in found}
-    _check_blocks(found, rows, plan)
+    check_blocks({one.module: rows[one.weight] for one in found}, plan)
     rules = recipe_manager.RecipeManager()
     _add(rules, _EVERYWHERE, _LOOKUP, "half" if PRECISION[plan.scheme] == "half" else "dynamic", plan)
     # products of no module we know: never static, for want of ranges
@@ -175,7 +177,9 @@ _INTEGER: dict[str, Callable[[Plan, TFLOperationName], OpQuantizationConfig]] = 
 }
 
 
-def _check_blocks(found: list[names.Product], rows: Mapping[str, int], plan: Plan) -> None:
+def check_blocks(rows: Mapping[str, int], plan: Plan) -> None:
+    """Raise BuildError where weights, by module the length of their ``rows``, cannot be cut into the blocks asked for,
+    or are not computed in int8."""
     block = plan.quantization.block
     if block is None or WEIGHT_BITS.get(plan.scheme) != 4:
         return
@@ -186,11 +190,11 @@ def _check_blocks(found: list[names.Product], rows: Mapping[str, int], plan: Pla
             given=f"block {block}",
             remedy="leave out convert.quantization.block, or take w4_a32_dynamic",
         )
-    for one in found:
-        if plan.precision(one.module) != "float" and rows[one.weight] > block and rows[one.weight] % block:
+    for name, length in rows.items():
+        if plan.precision(name) != "float" and length > block and length % block:
             raise BuildError(
                 "the rows of a weight cannot be cut into blocks of this size",
                 where=f"tflite/{plan.scheme}",
-                given=f"block {block}, {one.module} has rows of {rows[one.weight]}",
+                given=f"block {block}, {name} has rows of {length}",
                 allowed="a divisor of every longer row's length, or no block: one scale a row",
             )

@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
-from edgekit.convert import graph, lean, module, prepare, quantize, realised
+from edgekit.convert import decoder, graph, lean, lowered, module, prepare, quantize, realised, versions
 from edgekit.convert.job import Converted, Job, signature_name, signatures, write_whole
 from edgekit.convert.tokens import Inputs, rows
 from edgekit.errors import BuildError, MissingExtra
 from edgekit.spec.progress import Report, quiet
+from edgekit.spec.quantize import Generation
 
 try:
     import torch
@@ -40,32 +41,54 @@ def write(job: Job) -> Converted:
 
     Raises BuildError where the checkpoint cannot be exported for these lengths, or there are too few texts.
     """
-    classifier = module.load(job.checkpoint, job.lengths)
+    classifier = module.load(job.checkpoint, job.lengths, job.generation)
     if job.scheme == FLOAT:
-        export(classifier, job.lengths, job.out, job.report)
+        export(classifier, job.lengths, job.out, job.report, job.generation)
     else:
         write_whole(job.out, lambda file: _write_quantized(job, classifier, file))
+    found = signatures(job.lengths, module.classes(classifier), classifier.task)
+    if job.generation:
+        found += decoder.signatures(decoder.Decoder(classifier, job.generation.context), job.generation)
     return Converted(
         file=job.out,
-        signatures=signatures(job.lengths, module.classes(classifier), classifier.task),
+        signatures=found,
         realised=realised.tflite(job.out, job.scheme),
         parameters=module.parameters(classifier),
+        runtimes=_readers(job),
     )
 
 
-def export(classifier: module.Classifier, lengths: Sequence[int], out: Path, report: Report = quiet) -> None:
-    """Convert to float32 TFLite; the classifier's layer norms are rewritten for it, in place.
+def _readers(job: Job) -> tuple[str, ...]:
+    """Who has all operators of the job's file. Raises BuildError where the runtime it is for does not."""
+    content = job.out.read_bytes()
+    lost = versions.lacking(content, job.runtime) if job.runtime else ()
+    if lost:
+        job.out.unlink()
+        raise BuildError(f"{job.runtime} lacks operators of this file: {', '.join(lost)}", where=f"tflite/{job.scheme}")
+    return versions.readers(content)
+
+
+def export(
+    classifier: module.Classifier,
+    lengths: Sequence[int],
+    out: Path,
+    report: Report = quiet,
+    generation: Generation | None = None,
+) -> None:
+    """Convert to float32 TFLite; the classifier's layer norms are rewritten for it, in place. With ``generation``, a
+    language model's file can also write.
 
     Most of the time goes into torch's own decompositions, so it grows with the layers.
     """
-    report(f"converting {len(lengths)} signatures to TFLite", None)
+    count = len(lengths) + (len(decoder.lengths(generation)) if generation else 0)
+    report(f"converting {count} signatures to TFLite", None)
     # tracing makes millions of small objects that stay alive: looking through them again and again costs a tenth of it
     gc.disable()
     try:
         with module.hushed():
             weights = {name: one.weight.detach().numpy() for name, one in graph.linears(classifier).items()}
             graph.unfold_(classifier)
-            content = lean.slim(_converted(_Named(classifier).eval(), lengths), weights)
+            content = lean.slim(_converted(classifier, lengths, generation), weights)
     finally:
         gc.enable()
     write_whole(out, lambda file: file.write_bytes(content))
@@ -86,10 +109,14 @@ def each(file: Path, inputs: Sequence[Inputs]) -> Iterator[np.ndarray]:
         yield rows(runners[signature_name(one["input_ids"].shape[1])](**one)["logits"], one)
 
 
-def _converted(named: _Named, lengths: Sequence[int]) -> bytes:
+def _converted(classifier: module.Classifier, lengths: Sequence[int], generation: Generation | None) -> bytes:
     import litert_torch
 
-    converter = litert_torch.Converter()
+    converter, named = litert_torch.Converter(), _Named(classifier).eval()
+    if generation:
+        writing = decoder.Decoder(classifier, generation.context).eval()
+        for name, length in decoder.lengths(generation).items():
+            converter.signature(name, writing, sample_kwargs=writing.sample(length))
     for length in lengths:
         ones = torch.ones(1, length, dtype=torch.int32)
         converter.signature(
@@ -108,11 +135,13 @@ def _write_quantized(job: Job, classifier: module.Classifier, out: Path) -> None
     source = None if prepared.changed else job.float_file
     if source is None:
         source = out.with_name(out.name + ".float")
-        export(classifier, job.lengths, source, job.report)
+        export(classifier, job.lengths, source, job.report, job.generation)
     try:
         job.report(f"quantizing to {job.scheme}", None)
         with module.hushed():
             content = quantize.quantize(source, prepared.plan)
+            if job.runtime in versions.READS:
+                content = lowered.lower(content)
         out.write_bytes(content)
     finally:
         if source is not job.float_file:

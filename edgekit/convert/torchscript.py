@@ -57,7 +57,7 @@ def write(job: Job) -> Converted:
         content = scripted._save_to_buffer_for_lite_interpreter()
         found = _realised(scripted, job.scheme)
     write_whole(job.out, lambda file: file.write_bytes(content))
-    return Converted(job.out, signatures(job.lengths, classes, classifier.task), found, count)
+    return Converted(job.out, signatures(job.lengths, classes, classifier.task), found, count, dynamic=True)
 
 
 def run(file: Path, inputs: Sequence[Inputs]) -> np.ndarray:

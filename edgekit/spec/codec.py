@@ -8,6 +8,7 @@ the wire.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 import json
 import sys
@@ -114,7 +115,7 @@ def _decode_dataclass(kind: Any, data: Any, path: str) -> Any:
         required = field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
         if required and name not in data:
             raise SpecError("missing key {!r}".format(name), where=path, remedy="add '{}:'".format(name))
-    hints = typing.get_type_hints(kind)
+    hints = _hints(kind)
     values = {key: _decode(hints[key], one, "{}.{}".format(path, key)) for key, one in data.items()}
     try:
         return kind(**values)
@@ -123,6 +124,12 @@ def _decode_dataclass(kind: Any, data: Any, path: str) -> Any:
         inner = (error.where or "$")[1:]
         error.where = path + inner
         raise
+
+
+@functools.lru_cache(maxsize=None)
+def _hints(kind: Any) -> Dict[str, Any]:
+    """Types by field: reading them anew takes longer than all else that decoding a small value does."""
+    return typing.get_type_hints(kind)
 
 
 def _decode_scalar(kind: Any, data: Any, path: str) -> Any:

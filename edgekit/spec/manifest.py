@@ -11,10 +11,16 @@ from dataclasses import dataclass, field
 from typing import Dict, Literal, Optional, Tuple
 
 from edgekit.errors import SpecError
+from edgekit.spec.answers import Sureness
 from edgekit.spec.scheme import Format, Scheme
 
 SCHEMA = 1
 Role = Literal["optimized", "baseline"]
+#: What an entry point is for: it scores a text, or generates one: reads several tokens at once, or one.
+Kind = Literal["score", "prefill", "decode"]
+SCORE: Kind = "score"
+PREFILL: Kind = "prefill"
+DECODE: Kind = "decode"
 
 
 @dataclass(frozen=True)
@@ -36,13 +42,16 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Signature:
-    """One entry point of an artifact, for texts of up to ``length`` tokens. Its output has one row a text, or of a
-    language model one a token."""
+    """One entry point of an artifact. Of ``kind`` ``score`` it is for texts of up to ``length`` tokens, and its output
+    has one row a text, or of a language model one a token. The others generate, over a cache of keys and values (see
+    ``edgekit.convert.decoder``): ``prefill`` reads up to ``length`` tokens at once, ``decode`` one, and its ``length``
+    is how many tokens the cache holds."""
 
     name: str
     length: int
     inputs: Tuple[Tensor, ...]
     outputs: Tuple[Tensor, ...]
+    kind: Kind = SCORE
 
 
 @dataclass(frozen=True)
@@ -79,7 +88,9 @@ class Artifact:
     """One model file. ``accuracy`` in per cent on ``accuracy_samples`` held-out texts, measured with this very file in
     its own runtime on the host; of a language model, of the texts' next tokens, and ``perplexity`` is e to their mean
     negative log-likelihood. ``tokenizer`` names the tokenizer.json this file was built for (a trimmed vocabulary
-    has its own)."""
+    has its own). A ``dynamic`` file takes any length up to its longest, so that no text is padded.
+    ``runtimes`` are those that have all its operators, where not every one of its format does.
+    ``sureness`` says what a shipped classifier's probabilities are worth."""
 
     name: str
     role: Role
@@ -94,6 +105,9 @@ class Artifact:
     accuracy_samples: int = 0
     parameters: int = 0
     perplexity: Optional[float] = None
+    dynamic: bool = False
+    runtimes: Tuple[str, ...] = ()
+    sureness: Optional[Sureness] = None
 
     @property
     def answers(self) -> int:
@@ -103,7 +117,12 @@ class Artifact:
     @property
     def lengths(self) -> Tuple[int, ...]:
         """The length buckets in tokens, rising."""
-        return tuple(sorted({one.length for one in self.signatures}))
+        return tuple(sorted({one.length for one in self.signatures if one.kind == SCORE}))
+
+    @property
+    def context(self) -> Optional[int]:
+        """How many tokens the cache holds that it generates with; ``None`` where it does not generate."""
+        return next((one.length for one in self.signatures if one.kind == DECODE), None)
 
 
 @dataclass(frozen=True)

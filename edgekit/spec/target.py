@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Dict, Literal, Optional, Tuple
 
 from edgekit.errors import SpecError
+from edgekit.spec.scheme import Scheme
 
 SCHEMA = 1
 
@@ -27,23 +28,38 @@ class Cpu:
 
 @dataclass(frozen=True)
 class Os:
-    """The system the board is expected to run: its Python (``3.11``) and its C library's version decide the wheels."""
+    """The system the board is expected to run: its Python (``3.11``) and its C library's version decide the wheels.
+    ``suite`` is the release of Debian whose packages fit it."""
 
     name: str
     python: str
     glibc: str
+    suite: str = "bookworm"
 
 
 @dataclass(frozen=True)
 class RuntimeSupport:
-    """One runtime that can run there: requirements ``name==version`` of wheels, or why it cannot."""
+    """One runtime that can run there: ``packages`` are requirements ``name==version`` of wheels, ``debian`` packages
+    ``name=version`` of what has no wheel for the board; or ``refused`` says why it cannot.
+
+    ``needs`` are the CPU's flags that its code uses without asking for them first, ``ram_mb`` the memory it takes
+    beside the model, ``lacks`` the schemes that it does not run, each with the reason, and ``source`` says where these
+    were read or measured.
+    """
 
     packages: Tuple[str, ...] = ()
     refused: Optional[str] = None
+    debian: Tuple[str, ...] = ()
+    needs: Tuple[str, ...] = ()
+    ram_mb: int = 0
+    lacks: Dict[Scheme, str] = field(default_factory=dict)
+    source: str = ""
 
     def __post_init__(self) -> None:
         if bool(self.packages) == bool(self.refused):
             raise SpecError("a runtime has packages, or a reason why it is refused", where="$")
+        if (self.needs or self.ram_mb or self.lacks) and not self.source:
+            raise SpecError("what a runtime needs or lacks was read somewhere: say where", where="$.source")
 
 
 @dataclass(frozen=True)
@@ -92,6 +108,18 @@ class Target:
     def __post_init__(self) -> None:
         if self.schema != SCHEMA:
             raise SpecError("unknown target schema", where="$.schema", given=self.schema, allowed=SCHEMA)
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether a kind of board runs a scheme of a format: ``runtime`` does, or, where it is empty, ``refused`` says why
+    none does."""
+
+    target: str
+    format: str
+    scheme: str
+    runtime: str = ""
+    refused: str = ""
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,8 @@ import math
 from dataclasses import dataclass
 from typing import Literal
 
+from edgekit.errors import DataError
+
 Task = Literal["classify", "language"]
 CLASSIFY: Task = "classify"
 LANGUAGE: Task = "language"
@@ -31,6 +33,17 @@ class NextTokens:
         return 100.0 * self.hits / self.tokens if self.tokens else 0.0
 
     @property
+    def loss(self) -> float:
+        """The mean negative log-likelihood of a token, in nats. Raises DataError where no text has two tokens."""
+        if not self.tokens:
+            raise DataError(
+                "no text has two tokens: nothing comes next that could be told",
+                where="$.data",
+                remedy="bring texts of several words, one a line, and lengths of 2 or more",
+            )
+        return self.nll / self.tokens
+
+    @property
     def perplexity(self) -> float:
-        """e to the mean negative log-likelihood of a token: among how many equally likely ones it was guessed."""
-        return math.exp(min(self.nll / self.tokens, _MOST)) if self.tokens else 1.0
+        """e to the ``loss``: among how many equally likely tokens each was guessed."""
+        return math.exp(min(self.loss, _MOST))

@@ -21,8 +21,10 @@ operation       arguments                                  answers
 ``status``      –                                          :class:`Status`
 ``prune``       :class:`Prune`                             :class:`Status` after it
 ``predict``     :class:`Predict`                           :class:`Predictions`
+``generate``    :class:`Generate`                          :class:`Generated`; the text comes as progress, in pieces
 ``measure``     :class:`Measure`                           ``edgekit.spec.result.Run``
 ``signatures``  :class:`TimeSignatures`                    :class:`SignatureTimes`: bare invocations, for tables
+``service``     ``edgekit.spec.service.Manage``            :class:`Status` after it
 ``logs``        :class:`Logs`                              :class:`LogLines`
 ==============  =========================================  ==================================================
 """
@@ -32,11 +34,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Dict, Literal, Optional, Tuple
 
+from edgekit.errors import SpecError
+from edgekit.spec.bounds import at_least, within
 from edgekit.spec.manifest import Artifact, Blob
 from edgekit.spec.result import Job
 from edgekit.spec.scheme import Format
+from edgekit.spec.service import ServiceState
 
 PROTOCOL = 1
+#: The folder of a runtime whose shared libraries the loader finds by their names: those of packages that are no wheels.
+LIBRARIES = "edgekit.libs"
 State = Literal["staged", "pending", "confirmed", "failed"]
 
 
@@ -155,13 +162,15 @@ class ReleaseState:
 
 @dataclass(frozen=True)
 class Status:
-    """Releases newest first. ``store_bytes`` is what blobs and runtimes take."""
+    """Releases newest first. ``store_bytes`` is what blobs and runtimes take; ``service`` is ``None`` where none is
+    installed."""
 
     releases: Tuple[ReleaseState, ...]
     current: Optional[str] = None
     previous: Optional[str] = None
     store_bytes: int = 0
     disk_free: int = 0
+    service: Optional[ServiceState] = None
 
 
 @dataclass(frozen=True)
@@ -180,7 +189,7 @@ class Score:
 class Prediction:
     """``label`` is an index into the manifest's labels, or of a language model the number of the token it would go on
     with, whose spelling is the label of its score; ``tokens`` counts them after truncation; times in ms of the
-    device's clock."""
+    device's clock. ``unsure``: it is less likely than the bundle asks of an answer that is to be believed."""
 
     text: str
     label: int
@@ -189,13 +198,74 @@ class Prediction:
     bucket: int
     truncated: bool
     ms: float
+    unsure: bool = False
 
 
 @dataclass(frozen=True)
 class Predictions:
+    """``handed`` are the places of those answers that another service gave, this release being unsure."""
+
     release: str
     artifact: str
     predictions: Tuple[Prediction, ...]
+    handed: Tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Generate:
+    """Go on with ``prompt`` for up to ``max_tokens`` tokens, or until one of the texts ``stop`` comes, which is left
+    out. ``temperature`` 0 takes the likeliest token each time; above, one is drawn among the ``top_k`` likeliest (all,
+    where left out), of those among the fewest that together reach the probability ``top_p``, by ``seed``. ``window``
+    lets the oldest tokens fall out of a text that is longer than the model's context.
+
+    While it is written, each progress reply with a ``fraction`` carries the next piece of text as its ``message``.
+    """
+
+    prompt: str
+    max_tokens: int = 64
+    temperature: float = 0.0
+    top_k: Optional[int] = None
+    top_p: float = 1.0
+    seed: int = 0
+    stop: Tuple[str, ...] = ()
+    window: bool = False
+
+    def __post_init__(self) -> None:
+        at_least(self.max_tokens, 1, "max_tokens")
+        within(self.temperature, 0.0, 100.0, "temperature")
+        within(self.top_p, 0.0, 1.0, "top_p")
+        if self.top_k is not None:
+            at_least(self.top_k, 1, "top_k")
+        if not all(self.stop):
+            raise SpecError("a stop word is empty", where="$.stop", given=list(self.stop), remedy="leave it out")
+        if self.temperature == 0.0 and (self.top_k is not None or self.top_p != 1.0):
+            raise SpecError(
+                "at temperature 0 the likeliest token is taken, and none is drawn",
+                where="$.temperature",
+                given="temperature 0 with top_k or top_p",
+                remedy="give a temperature above 0, as 0.8; or leave top_k and top_p out",
+            )
+
+
+StoppedBy = Literal["end", "stop", "max_tokens", "context"]
+
+
+@dataclass(frozen=True)
+class Generated:
+    """``text`` and ``tokens`` go on with the prompt, of whose ``prompt_tokens`` the cache still held ``reused``.
+    ``stopped`` by the model's own ``end`` token, a ``stop`` word, or because there was no more room in ``max_tokens``
+    or the ``context``. ``prefill_ms`` is reading the prompt and choosing the first token, ``token_ms`` the same of each
+    further one, on the device's clock."""
+
+    text: str
+    tokens: Tuple[int, ...]
+    prompt_tokens: int
+    reused: int
+    stopped: StoppedBy
+    prefill_ms: float
+    token_ms: Tuple[float, ...]
+    release: str = ""
+    artifact: str = ""
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from edgekit.cli.main import main
 from edgekit.spec.wire import LogLines, Status
 
 TOP = ["build", "deploy", "bench", "predict", "status", "rollback", "prune-releases", "logs", "device", "report"]
-TOP += ["targets", "recipes", "bundle", "demo", "completion"]
+TOP += ["targets", "recipes", "bundle", "demo", "completion", "serve"]
 VERBS = [
     [],
     *([one] for one in TOP),

@@ -112,7 +112,7 @@ STATUS = Status(
 PREDICTIONS = Predictions(
     "cd" * 32,
     "student",
-    (Prediction("a chess [game]", 0, (Score("games", 0.91), Score("mail", 0.09)), 5, 16, False, 7.31),),
+    (Prediction("a chess [game]", 0, (Score("games", 0.91), Score("mail", 0.09)), 5, 16, False, 7.31, unsure=True),),
 )
 FACTS = Facts(
     arch="arm64",
@@ -212,7 +212,7 @@ VERBS: list[tuple[str, str, Any, tuple[Any, ...], dict[str, Any], list[str]]] = 
         PREDICTIONS,
         (["a chess game"],),
         {"device": "pi", "top": 2},
-        ["a chess [game]", "games 91.0%", "7.31", "device's clock"],
+        ["a chess [game]", "games 91.0%", "unsure", "7.31", "device's clock"],
     ),
     (
         "status --device pi",

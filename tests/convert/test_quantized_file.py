@@ -14,12 +14,27 @@ import torch
 from ai_edge_litert.tools import flatbuffer_utils
 
 from edgekit import convert
-from edgekit.convert import faked, flatbuffer, graph, lean, module, names, parity, quantize, realised, rounding, tflite
+from edgekit.convert import (
+    faked,
+    flatbuffer,
+    graph,
+    lean,
+    module,
+    names,
+    parity,
+    prepare,
+    quantize,
+    realised,
+    rounding,
+    tflite,
+)
+from edgekit.convert.job import Job
 from edgekit.convert.quantize import Plan
 from edgekit.convert.tokens import padded
 from edgekit.data.samples import Samples
 from edgekit.errors import BuildError
 from edgekit.models import checkpoint
+from edgekit.models.structure import Layer
 from edgekit.spec.quantize import Calibration, Mixed, Quantization
 
 pytestmark = [pytest.mark.torch, pytest.mark.slow]
@@ -204,6 +219,23 @@ def test_rows_that_cannot_be_cut_into_blocks_are_refused(tiny_float: Path, tmp_p
     with pytest.raises(BuildError, match="no runtime turns weights in blocks to float"):
         written(tiny_float, tmp_path / "x", "w4_a32_weight", Quantization(block=32))
     assert not (tmp_path / "x").exists()
+
+
+def test_rows_that_cannot_be_cut_are_told_before_anything_is_computed_in_blocks(
+    tiny_models_of: dict[str, Path], tmp_path: Path
+) -> None:
+    loaded = checkpoint.load(tiny_models_of["bert"], ["a", "b"])
+    layers = [Layer(one.heads, 48) for one in loaded.structure.layers]
+    checkpoint.shape(loaded.family, loaded.module, layers, loaded.structure.head_size)
+    for one in loaded.module.parameters():
+        torch.nn.init.ones_(one)
+    checkpoint.save(loaded, tmp_path / "model")
+    asked = Quantization(block=32, bias_correction=True)
+    texts, out = ("a", "b"), tmp_path / "x.tflite"
+    job = Job(tmp_path / "model", "w4_a32_dynamic", (8,), texts, Calibration(samples=2), out, quantization=asked)
+    with pytest.raises(BuildError, match="cannot be cut into blocks") as caught:
+        prepare.prepare(job, module.load(tmp_path / "model", (8,)))
+    assert "rows of 48" in str(caught.value.given)
 
 
 def test_a_block_has_a_scale_of_its_own_and_a_shorter_row_is_one_block(relu: Path, tmp_path: Path) -> None:
