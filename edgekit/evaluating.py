@@ -163,6 +163,7 @@ def described(made: Made, baseline: Made, run: Run, where: str) -> Candidate:
         perplexity=artifact.perplexity,
         perplexity_rise=_rise(artifact.perplexity, baseline.artifact.perplexity),
         measured_on=where,
+        coverage=artifact.realised.coverage(artifact.scheme),
     )
     if run.measured is None:
         return replace(candidate, failure=f"on {where}: {run.failure}")

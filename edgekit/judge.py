@@ -56,7 +56,12 @@ def _bounds(one: Candidate, gates: Gates) -> tuple[tuple[str, float | None, floa
         ("size", one.size / 1e6, gates.size_mb, "MB"),
         ("latency", one.latency_ms, gates.latency_ms, "ms"),
         ("peak memory", None if one.peak_memory is None else one.peak_memory / 1e6, gates.peak_memory_mb, "MB"),
+        ("weights in a wider precision than the scheme's", _rest(one.coverage), _rest(gates.coverage), "%"),
     )
+
+
+def _rest(share: float | None) -> float | None:
+    return None if share is None else 100.0 - share
 
 
 def _beyond(one: Candidate, gates: Gates) -> tuple[float, str]:
@@ -91,6 +96,7 @@ def _describe(gates: Gates) -> str:
         (gates.size_mb, "size ≤ {:g} MB"),
         (gates.latency_ms, "latency ≤ {:g} ms"),
         (gates.peak_memory_mb, "peak memory ≤ {:g} MB"),
+        (gates.coverage, "coverage ≥ {:g} %"),
     )
     return ", ".join(text.format(value) for value, text in parts if value is not None) or "none"
 

@@ -30,8 +30,8 @@ class Candidate:
     ``size`` in bytes, ``accuracy`` in per cent on the held-out texts with this very file, ``drop`` in points against
     the reference (of a language model, of next tokens that were the likeliest one, with the ``perplexity`` and its rise
     in per cent of the reference's beside it), ``latency_ms`` per text end to end (median) and ``peak_memory`` in bytes
-    above the bare interpreter, both on ``measured_on``. ``verdicts`` are the gates it missed, ``failure`` why it never
-    came that far.
+    above the bare interpreter, both on ``measured_on``. ``coverage`` is the share of weights in the scheme's precision
+    or less, in per cent. ``verdicts`` are the gates it missed, ``failure`` why it never came that far.
     """
 
     name: str
@@ -48,6 +48,7 @@ class Candidate:
     shipped: bool = False
     perplexity: float | None = None
     perplexity_rise: float | None = None
+    coverage: float | None = None
 
 
 @dataclass(frozen=True)
@@ -129,6 +130,35 @@ class Reported:
     html: Path | None = None
     before: Result | None = None
     rows: tuple[Line, ...] = ()
+
+
+@dataclass(frozen=True)
+class Share:
+    """Of labelled texts, those stay that are answered with a probability of ``bound`` or more (``None``: what the
+    release itself calls sure): ``local`` per cent of them all, of which ``local_accuracy`` per cent are right. The
+    ``handed`` others are answered by another service, ``handed_accuracy`` per cent of them rightly; ``together`` so
+    many of all are right. ``None`` where there are none, or nobody else was asked."""
+
+    bound: float | None
+    local: float
+    local_accuracy: float | None
+    handed: int
+    handed_accuracy: float | None = None
+    together: float | None = None
+
+
+@dataclass(frozen=True)
+class Assessed:
+    """What share of ``samples`` texts a release answers itself, and how rightly: ``rows`` by rising bound, and its
+    ``own``. ``fallback_accuracy`` is what the service ``fallback`` would reach alone. Accuracies are per cent."""
+
+    release: str
+    artifact: str
+    samples: int
+    rows: tuple[Share, ...]
+    own: Share
+    fallback: str | None = None
+    fallback_accuracy: float | None = None
 
 
 @dataclass(frozen=True)

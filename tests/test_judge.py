@@ -77,3 +77,13 @@ def test_where_none_meets_the_gates_the_nearest_is_named_with_what_it_misses() -
     assert caught.value.details["nearest"] == "near"
     with pytest.raises(GateMissed, match="no candidate meets the gates\n"):
         judge([dead], Gates())
+
+
+def test_a_candidate_whose_weights_fell_back_is_refused_by_the_coverage_gate() -> None:
+    candidates = [_candidate("half", coverage=50.0, latency_ms=1.0), _candidate("whole", coverage=99.5)]
+    assert _shipped(judge(candidates, Gates())) == "half"
+    judged = judge(candidates, Gates(coverage=99.0))
+    assert _shipped(judged) == "whole"
+    assert judged[0].verdicts == ("weights in a wider precision than the scheme's 50.00 %, allowed 1 %",)
+    with pytest.raises(GateMissed, match="nearest is whole"):
+        judge(candidates, Gates(coverage=99.9))

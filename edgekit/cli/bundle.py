@@ -85,6 +85,9 @@ def show_inspect(args: Namespace, manifest: Manifest, paper: Console) -> None:
             paper.print(
                 table(f"{one.name}: what was realised", ("operator", "precision", "count"), counts, right=("count",))
             )
+        covered = one.realised.coverage(one.scheme)
+        if covered is not None:
+            paper.print(f"{covered:.2f} % of the weights are stored in the precision of {one.scheme}, or less")
         for line in one.realised.fallbacks:
             paper.print(f"  fell back to float: {line}")
     paper.print(f"recipe {short(manifest.recipe_digest)}, data {short(manifest.data_digest)}, seed {manifest.seed}")

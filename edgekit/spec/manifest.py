@@ -12,7 +12,7 @@ from typing import Dict, Literal, Optional, Tuple
 
 from edgekit.errors import SpecError
 from edgekit.spec.answers import Sureness
-from edgekit.spec.scheme import Format, Scheme
+from edgekit.spec.scheme import STORED_BITS, Format, Scheme, weight_bits
 
 SCHEMA = 1
 Role = Literal["optimized", "baseline"]
@@ -70,6 +70,18 @@ class Realised:
     operators: Tuple[OpCount, ...] = ()
     weight_bytes: Dict[str, int] = field(default_factory=dict)
     fallbacks: Tuple[str, ...] = ()
+
+    def coverage(self, scheme: str) -> Optional[float]:
+        """Of the weights, how many per cent are stored in no more bits than ``scheme`` gives them; ``None`` where the
+        file tells none."""
+        weights = {
+            STORED_BITS[kind]: size * 8 / STORED_BITS[kind]
+            for kind, size in self.weight_bytes.items()
+            if kind in STORED_BITS
+        }
+        total = sum(weights.values())
+        covered = sum(count for bits, count in weights.items() if bits <= weight_bits(scheme))
+        return 100.0 * covered / total if total else None
 
 
 @dataclass(frozen=True)

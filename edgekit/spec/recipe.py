@@ -107,7 +107,8 @@ class Gates:
     ``accuracy_drop`` in points against the teacher on the test split (of a language model, whose accuracy is the share
     of next tokens that were the likeliest one, as well), ``perplexity_rise`` in per cent of the teacher's, for language
     models only, ``size_mb`` of the artifact (1 MB = 10⁶ bytes), ``latency_ms`` per sentence end to end (median) and
-    ``peak_memory_mb`` above the bare interpreter on the target.
+    ``peak_memory_mb`` above the bare interpreter on the target. ``coverage`` is the least share of the weights, in per
+    cent, that must be stored in the scheme's precision instead of having fallen back to a wider one.
     """
 
     accuracy_drop: Optional[float] = None
@@ -115,6 +116,13 @@ class Gates:
     latency_ms: Optional[float] = None
     peak_memory_mb: Optional[float] = None
     perplexity_rise: Optional[float] = None
+    coverage: Optional[float] = None
+
+    def __post_init__(self) -> None:
+        if self.coverage is not None and not 0.0 < self.coverage <= 100.0:
+            raise SpecError(
+                "coverage is a share in per cent", where="$.gates.coverage", given=self.coverage, allowed="0 to 100"
+            )
 
     @property
     def need_device(self) -> bool:

@@ -68,3 +68,22 @@ WEIGHT_BITS: Dict[str, int] = {
     "w4_a32_dynamic": 4,
 }
 STATIC = "w8_a8_static"
+
+#: Bits of a stored number, by its type. Whole numbers of 32 bits and more are no weights: biases of integer products,
+#: token ids, shapes.
+STORED_BITS: Dict[str, int] = {
+    "float64": 64,
+    "float32": 32,
+    "float16": 16,
+    "bfloat16": 16,
+    "int8": 8,
+    "uint8": 8,
+    "qint8": 8,
+    "quint8": 8,
+    "int4": 4,
+}
+
+
+def weight_bits(scheme: str) -> int:
+    """Bits of a weight under ``scheme``, as its name has them."""
+    return int(scheme[1 : scheme.index("_")])
