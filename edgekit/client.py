@@ -6,20 +6,23 @@ import http.client
 import json
 import socket
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Self, TypeVar
 from urllib.parse import urlsplit
 
 from edgekit.errors import EdgekitError, ProtocolError, SpecError, TransportError, UsageError, from_json
 from edgekit.spec import codec
+from edgekit.spec.prompt import DONE, ERROR, EVENTS, PIECE
 from edgekit.spec.service import MOST_TEXTS, Answering
-from edgekit.spec.wire import Prediction, Predictions
+from edgekit.spec.wire import Generate, Generated, Prediction, Predictions
 
 T = TypeVar("T")
 #: A service that is busy is asked again for this long, in seconds.
 PATIENCE_S = 30.0
 #: While a release changes, many texts may have to be asked anew.
 ATTEMPTS = 3
+#: Bytes in a line of an event: the last one holds the whole text, and a time for each token.
+LONGEST_EVENT = 4 << 20
 
 
 class Client:
@@ -60,12 +63,37 @@ class Client:
                 return Predictions(answers[0].release, answers[0].artifact, found)
         raise ProtocolError("its release changes all the time", where=self.url)
 
+    def generate(
+        self,
+        prompt: str,
+        *,
+        max_tokens: int = 64,
+        temperature: float = 0.0,
+        top_k: int | None = None,
+        top_p: float = 1.0,
+        seed: int = 0,
+        stop: Sequence[str] = (),
+        window: bool = False,
+    ) -> Text:
+        """The text that goes on with ``prompt``, piece by piece as it is written; settings as of ``edgekit.generate``.
+
+        Raises:
+            SpecError: a setting is out of range, or refused. DeviceError: the release was not made to generate, or the
+            prompt is longer than its context. TransportError, ProtocolError: as :meth:`predict`.
+        """
+        asked = Generate(prompt, max_tokens, temperature, top_k, top_p, seed, tuple(stop), window)
+        response = self._patiently("POST", "/generate", {**codec.encode(asked), "stream": True})
+        if response.getheader("Content-Type") != EVENTS:
+            raise _refusal(self.url, response.status, self._body(response))
+        return Text(response, self.url)
+
     def health(self) -> Answering:
         """What the service says of itself, also when it does not answer questions. Raises as :meth:`predict`."""
-        status, body, _ = self._exchange("GET", "/health", b"")
-        if status not in (200, 503):
-            raise self._refusal(status, body)
-        return self._decode(Answering, body)
+        response = self._exchange("GET", "/health", b"")
+        body = self._body(response)
+        if response.status not in (200, 503):
+            raise _refusal(self.url, response.status, body)
+        return _decode(self.url, Answering, body)
 
     def close(self) -> None:
         self._connection.close()
@@ -77,63 +105,135 @@ class Client:
         self.close()
 
     def _ask(self, method: str, path: str, question: dict[str, Any], reply: type[T]) -> T:
+        return _decode(self.url, reply, self._body(self._patiently(method, path, question)))
+
+    def _patiently(self, method: str, path: str, question: dict[str, Any]) -> http.client.HTTPResponse:
+        """An answer that is none of an error. Who is busy is asked again."""
         body = json.dumps(question).encode()
         deadline = time.monotonic() + self._patience
         while True:
-            status, answer, again = self._exchange(method, path, body)
-            if status == 200:
-                return self._decode(reply, answer)
-            if status != 503 or time.monotonic() + again > deadline:
-                raise self._refusal(status, answer)
+            response = self._exchange(method, path, body)
+            if response.status == 200:
+                return response
+            after = response.getheader("Retry-After", "1")
+            again = float(after) if after.isdecimal() else 1.0
+            answer = self._body(response)
+            if response.status != 503 or time.monotonic() + again > deadline:
+                raise _refusal(self.url, response.status, answer)
             time.sleep(again)
 
-    def _exchange(self, method: str, path: str, body: bytes) -> tuple[int, bytes, float]:
-        """Status, body, and seconds to wait before asking again. A kept connection may have been closed meanwhile:
-        then, once, over a new one."""
+    def _exchange(self, method: str, path: str, body: bytes) -> http.client.HTTPResponse:
+        """The head of an answer. A kept connection may have been closed meanwhile: then, once, over a new one."""
         headers = {"Content-Type": "application/json"}
         if self._token is not None:
             headers["Authorization"] = f"Bearer {self._token}"
         fresh = self._connection.sock is None
         try:
             self._connection.request(method, path, body, headers)
-            response = self._connection.getresponse()
-            after = response.getheader("Retry-After", "1")
-            return response.status, response.read(), float(after) if after.isdecimal() else 1.0
+            return self._connection.getresponse()
         except (ConnectionError, http.client.RemoteDisconnected) as error:
             self._connection.close()
             if fresh:
-                raise self._unreachable(error) from error
+                raise _unreachable(self.url, error) from error
             return self._exchange(method, path, body)
         except (OSError, http.client.HTTPException) as error:
             self._connection.close()
-            raise self._unreachable(error) from error
+            raise _unreachable(self.url, error) from error
 
-    def _unreachable(self, error: Exception) -> TransportError:
-        if isinstance(error, http.client.HTTPException) and not isinstance(error, ConnectionError):
-            return ProtocolError(f"no HTTP is spoken there: {type(error).__name__}", where=self.url)
-        said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    def _body(self, response: http.client.HTTPResponse) -> bytes:
+        try:
+            return response.read()
+        except (OSError, http.client.HTTPException) as error:
+            self._connection.close()
+            raise _unreachable(self.url, error) from error
+
+
+class Text(Iterator[str]):
+    """A text as it is written: its pieces. At their end, ``written`` is the whole with its figures. Who closes it
+    earlier has the writing stopped.
+
+    Raises:
+        TransportError: it broke off, as where the runtime dies. DeviceError: the model fails.
+    """
+
+    def __init__(self, response: http.client.HTTPResponse, url: str) -> None:
+        self.written: Generated | None = None
+        self._response = response
+        self._url = url
+
+    def __next__(self) -> str:
+        while self.written is None:
+            name, data = self._event()
+            if name == PIECE and isinstance(data.get("text"), str):
+                return str(data["text"])
+            if name == ERROR and data.get("error") == "Busy":
+                raise self._broken(data.get("message"))
+            if name == ERROR:
+                raise from_json(data, self._url)
+            if name == DONE:
+                self.written = _decode(self._url, Generated, json.dumps(data).encode())
+                self.close()
+        raise StopIteration
+
+    def whole(self) -> Generated:
+        """The text with its figures, once what is left of it was read. Raises as reading does."""
+        for _ in self:
+            pass
+        assert self.written is not None
+        return self.written
+
+    def _event(self) -> tuple[str, dict[str, Any]]:
+        """Its name and data, as the service writes them: a line each, and an empty one."""
+        try:
+            lines = [self._response.readline(LONGEST_EVENT).decode() for _ in range(3)]
+        except (OSError, http.client.HTTPException, UnicodeDecodeError) as error:
+            raise self._broken(error) from error
+        if not lines[2]:
+            raise self._broken("the connection ended")
+        return lines[0].removeprefix("event: ").strip(), _decode(self._url, dict, lines[1].removeprefix("data: "))
+
+    def _broken(self, said: object) -> TransportError:
+        self.close()
         return TransportError(
-            f"the service cannot be reached: {said}", where=self.url, remedy="see whether it runs: edgekit status"
+            f"the text broke off: {said}", where=self._url, remedy="see whether it runs: edgekit status"
         )
 
-    def _refusal(self, status: int, body: bytes) -> EdgekitError:
-        try:
-            parts = json.loads(body)
-        except ValueError:
-            parts = None
-        if not isinstance(parts, dict) or "message" not in parts:
-            return ProtocolError(
-                "something else than edgekit's service answers", where=self.url, given=f"HTTP {status}"
-            )
-        if status == 503:
-            return TransportError(f"the service is busy: {parts['message']}", where=self.url, remedy="try again later")
-        return from_json(parts, self.url)
+    def close(self) -> None:
+        self._response.close()
 
-    def _decode(self, reply: type[T], body: bytes) -> T:
-        try:
-            return codec.loads(reply, body)
-        except SpecError as error:
-            raise ProtocolError(f"the answer does not fit: {error}", where=self.url) from error
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def _unreachable(url: str, error: Exception) -> TransportError:
+    if isinstance(error, http.client.HTTPException) and not isinstance(error, ConnectionError):
+        return ProtocolError(f"no HTTP is spoken there: {type(error).__name__}", where=url)
+    said = getattr(error, "strerror", None) or str(error) or type(error).__name__
+    return TransportError(
+        f"the service cannot be reached: {said}", where=url, remedy="see whether it runs: edgekit status"
+    )
+
+
+def _refusal(url: str, status: int, body: bytes) -> EdgekitError:
+    try:
+        parts = json.loads(body)
+    except ValueError:
+        parts = None
+    if not isinstance(parts, dict) or "message" not in parts:
+        return ProtocolError("something else than edgekit's service answers", where=url, given=f"HTTP {status}")
+    if status == 503:
+        return TransportError(f"the service is busy: {parts['message']}", where=url, remedy="try again later")
+    return from_json(parts, url)
+
+
+def _decode(url: str, reply: type[T], body: bytes | str) -> T:
+    try:
+        return codec.loads(reply, body)
+    except SpecError as error:
+        raise ProtocolError(f"the answer does not fit: {error}", where=url) from error
 
 
 class _Unix(http.client.HTTPConnection):

@@ -1,22 +1,19 @@
-"""The service: installed on a device, run on this host, asked by URL."""
+"""The service: installed on a device, or run on this host."""
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from edgekit import shelf
 from edgekit.bundle.verify import verify
-from edgekit.client import Client
 from edgekit.deliver import agent_file, apply, preflight
 from edgekit.deliver import plan as deploy_plan
 from edgekit.deliver.client import Agent
 from edgekit.deliver.local import LocalTransport
 from edgekit.errors import UsageError
-from edgekit.fieldwork import choose, predict_there, session
+from edgekit.fieldwork import choose, session
 from edgekit.home import Home
 from edgekit.outcome import Served
 from edgekit.spec import wire
@@ -140,53 +137,3 @@ def _install_here(root: Path, folder: Path, manifest: Manifest, manifest_file: B
         if plan.steps:
             apply.apply(plan, agent, apply.files(folder, manifest, manifest_file), report)
         return agent.file
-
-
-def predict(
-    texts: Sequence[str],
-    *,
-    target: str | None = None,
-    device: str | None = None,
-    url: str | None = None,
-    fallback: str | None = None,
-    token_file: Path | None = None,
-    top: int = 3,
-    home: Home | None = None,
-    report: Report = quiet,
-) -> wire.Predictions:
-    """Answers of the deployed release, from the device; or of the service at ``url``.
-
-    Args:
-        fallback: the URL of a service that is asked where the first answer is unsure; ``handed`` says which those were.
-        token_file: holds the bearer token for ``url``, or where there is none, for ``fallback``.
-
-    Raises:
-        UsageError: an empty text, or both a device and a URL. TransportError: a service cannot be reached.
-    """
-    if not texts or not all(one.strip() for one in texts):
-        raise UsageError("a text is empty", remedy='edgekit predict "a text" --target rpi4')
-    if url is not None and (target or device):
-        raise UsageError("ask a device or a URL, not both", given=url)
-    token = read_token(token_file)
-    if url is None:
-        answers = predict_there(texts, target=target, device=device, top=top, home=home, report=report)
-    else:
-        with Client(url, token) as client:
-            answers = client.predict(texts, top)
-    if fallback is None:
-        return answers
-    return _handed(answers, fallback, token if url is None else None, top, report)
-
-
-def _handed(answers: wire.Predictions, url: str, token: str | None, top: int, report: Report) -> wire.Predictions:
-    """The unsure answers given by another service instead."""
-    unsure = tuple(number for number, one in enumerate(answers.predictions) if one.unsure)
-    if not unsure:
-        return answers
-    report(f"{len(unsure)} of {len(answers.predictions)} are unsure: asking {url}", None)
-    with Client(url, token) as client:
-        others = client.predict([answers.predictions[number].text for number in unsure], top)
-    merged = list(answers.predictions)
-    for number, other in zip(unsure, others.predictions, strict=True):
-        merged[number] = other
-    return replace(answers, predictions=tuple(merged), handed=unsure)

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+import writing_kit
 from service_kit import LABELS, OLD_MODEL, Serving, deploy, label_of
 
 import edgekit
 from edgekit.agent import store
-from edgekit.errors import ProtocolError, SpecError, TransportError, UsageError
+from edgekit.errors import DeviceError, ProtocolError, SpecError, TransportError, UsageError
 
 pytest.importorskip("tokenizers", reason="needs the 'host' extra")
 
@@ -134,7 +135,7 @@ def test_what_is_no_service_is_told(
 
 
 def test_the_unsure_are_handed_to_another_service_and_counted(served: Serving) -> None:
-    from edgekit.serving import _handed
+    from edgekit.asking import _handed
     from edgekit.spec.wire import Prediction, Predictions, Score
 
     def guess(text: str, unsure: bool) -> Prediction:
@@ -157,3 +158,80 @@ def test_predict_asks_a_url_instead_of_a_device(served: Serving) -> None:
     assert answers.predictions[0].label == label_of("chess", OLD_MODEL)
     with pytest.raises(UsageError, match="not both"):
         edgekit.predict(["chess"], url="unix:/x", device="pi")
+
+
+@pytest.fixture(scope="module")
+def writes(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Serving]:
+    root = tmp_path_factory.mktemp("writes")
+    store.prepare(root)
+    writing_kit.deploy(root)
+    with Serving(root) as serving:
+        yield serving
+
+
+def test_a_text_comes_in_pieces_and_as_a_whole(writes: Serving) -> None:
+    with edgekit.Client(f"unix:{writes.socket}") as client:
+        text = client.generate("chess", max_tokens=5)
+        pieces = list(text)
+        assert len(pieces) == 5
+        assert text.written is not None
+        assert "".join(pieces) == text.written.text == text.whole().text
+        assert text.written.text.split() == writing_kit.follow("chess", 5)
+        # several at once, and whoever only wants the end
+        whole = client.generate("mail", max_tokens=2, stop=["kernel"]).whole()
+        assert (whole.stopped, whole.text.split()) == ("stop", ["music"])
+
+
+def test_a_text_may_be_left_in_the_middle(writes: Serving) -> None:
+    with edgekit.Client(f"unix:{writes.socket}") as client:
+        with client.generate("slow chess", max_tokens=4096, window=True) as text:
+            assert next(text).strip() == "mail"
+        assert text.written is None
+        assert client.generate("mail", max_tokens=1).whole().text == "music"
+        assert writes.metric("edgekit_written_tokens_total") < 4000
+
+
+def test_a_text_that_breaks_off_raises_what_broke_it(writes: Serving) -> None:
+    with edgekit.Client(f"unix:{writes.socket}") as client:
+        text = client.generate("slow chess", max_tokens=60)
+        assert next(text)
+        writes.kill_runtime()
+        with pytest.raises(TransportError, match="the text broke off: the runtime died"):
+            list(text)
+        assert client.generate("mail", max_tokens=1).whole().text == "music"
+
+
+def test_what_cannot_be_written_is_refused(writes: Serving, served: Serving) -> None:
+    with edgekit.Client(f"unix:{writes.socket}") as client:
+        with pytest.raises(SpecError, match="at temperature 0"):
+            client.generate("a", top_k=3)
+        with pytest.raises(SpecError, match="a text is empty"):
+            client.generate(" ")
+        with pytest.raises(DeviceError, match="longer than the model's context"):
+            client.generate("mail " * 99)
+    with edgekit.Client(f"unix:{served.socket}") as client, pytest.raises(DeviceError, match="not made to generate"):
+        client.generate("a")
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "said"),
+    [
+        ("text/html", b"<html>", "something else"),
+        ("text/event-stream", b'event: piece\ndata: {"text": "a"}\n\n', "the connection ended"),
+        ("text/event-stream", b"event: piece\ndata: nonsense\n\n", "does not fit"),
+        ("text/event-stream", b'event: done\ndata: {"text": "a"}\n\n', "does not fit"),
+    ],
+)
+def test_what_is_no_text_is_told(answering: Callable[[bytes], str], kind: str, body: bytes, said: str) -> None:
+    data = b"HTTP/1.1 200 X\r\nContent-Type: %s\r\nConnection: close\r\n\r\n" % kind.encode() + body
+    with edgekit.Client(answering(data)) as client, pytest.raises(TransportError, match=said):
+        client.generate("a").whole()
+
+
+def test_generate_asks_a_url_instead_of_a_device(writes: Serving) -> None:
+    pieces: list[str] = []
+    found = edgekit.generate("chess", url=f"unix:{writes.socket}", max_tokens=3, tell=pieces.append)
+    assert found.text.split() == writing_kit.follow("chess", 3)
+    assert "".join(pieces) == found.text
+    with pytest.raises(UsageError, match="not both"):
+        edgekit.generate("chess", url="unix:/x", device="pi")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Callable, List
+from typing import Callable, Dict, Generator, List, Optional, Tuple
 
 from edgekit.agent import tasks
 from edgekit.agent.pipeline import Tokenizer
@@ -12,10 +12,17 @@ from edgekit.agent.runtimes import Generating, generating
 from edgekit.agent.sampling import Sampler
 from edgekit.agent.spelling import Speller, Stops
 from edgekit.errors import DeviceError
+from edgekit.spec.manifest import Artifact
+from edgekit.spec.progress import Report
 from edgekit.spec.wire import Generate, Generated, StoppedBy
 
+#: Where the prompt stands in what was asked: an error there is the asker's.
+PROMPT = "$.prompt"
 #: Hears each piece of text as it is written.
 Tell = Callable[[str], None]
+#: Yields what each token brings, which may be nothing; sent True, it comes to its end. Returns what was held back until
+#: then, and the whole.
+Pieces = Generator[str, Optional[bool], Tuple[str, Generated]]
 
 
 class Writer:
@@ -29,6 +36,20 @@ class Writer:
 
     def write(self, asked: Generate, tell: Tell) -> Generated:
         """Go on with a prompt. Raises DeviceError where it is empty or, without a window, longer than the context."""
+        pieces = self.pieces(asked)
+        found: Optional[Generated] = None
+        while found is None:
+            try:
+                piece = next(pieces)
+            except StopIteration as end:
+                piece, found = end.value
+            if piece:
+                tell(piece)
+        return found
+
+    def pieces(self, asked: Generate) -> Pieces:
+        """Go on with a prompt, token by token. Raises as :meth:`write`, at the first. While another text is written,
+        this one cannot go on."""
         prompt = self._prompt(asked)
         sampler = Sampler(asked.temperature, asked.top_k, asked.top_p, asked.seed)
         speller, stops = Speller(self._tokenizer.text), Stops(asked.stop)
@@ -39,17 +60,12 @@ class Writer:
         tokens: List[int] = []
         times: List[float] = []
         pieces: List[str] = []
-
-        def passed(piece: str) -> None:
-            if piece:
-                pieces.append(piece)
-                tell(piece)
-
         stopped: StoppedBy = "end"
         while token != self._tokenizer.end_id:
             tokens.append(token)
             piece, met = stops.add(speller.add(token))
-            passed(piece)
+            pieces.append(piece)
+            ending = yield piece
             if met:
                 stopped = "stop"
                 break
@@ -59,12 +75,15 @@ class Writer:
             if self._full and not asked.window:
                 stopped = "context"
                 break
+            if ending:
+                stopped = "time"
+                break
             began = time.perf_counter()
             self._go_on(token)
             token = self._next(sampler)
             times.append((time.perf_counter() - began) * 1e3)
-        passed(stops.end())
-        return Generated(
+        pieces.append(stops.end())
+        return pieces[-1], Generated(
             text="".join(pieces),
             tokens=tuple(tokens),
             prompt_tokens=len(prompt),
@@ -89,13 +108,19 @@ class Writer:
         if ids and ids[-1] == self._tokenizer.end_id:
             ids.pop()  # a tokenizer that ends every text: this one is to go on
         if not ids:
-            raise DeviceError("the prompt has no tokens", given=repr(asked.prompt), remedy="write how the text begins")
+            raise DeviceError(
+                "the prompt has no tokens",
+                where=PROMPT,
+                given=repr(asked.prompt),
+                remedy="write how the text begins",
+            )
         most = self._model.context
         if self._model.rolls or len(ids) <= most:
             return ids
         if not asked.window:
             raise DeviceError(
                 "the prompt is longer than the model's context",
+                where=PROMPT,
                 given="{} tokens".format(len(ids)),
                 allowed="up to {} tokens".format(most),
                 remedy="shorten it, or let its oldest tokens fall out: a window (edgekit generate --window)",
@@ -129,7 +154,62 @@ class Writer:
         self._read = half
 
 
+def check(artifact: Artifact) -> None:
+    """Raises DeviceError where the artifact was not made to generate."""
+    if artifact.context is None:
+        raise DeviceError(
+            "the current release was not made to generate",
+            given=artifact.name,
+            remedy="name convert.generation in a language model's recipe (task: language), build and deploy it",
+        )
+
+
 def load(model: tasks.Model) -> Writer:
     """Tokenizer and model. Raises DeviceError where the runtime, or the file, cannot generate."""
     load_runtime = generating(model.format)
     return Writer(Tokenizer(model.tokenizer, None), load_runtime(model.file, model.threads))
+
+
+class Writers:
+    """The language models that a child process has loaded, and the text it is at."""
+
+    def __init__(self) -> None:
+        self._loaded: Dict[tasks.Model, Writer] = {}
+        self._pieces: Optional[Pieces] = None
+
+    def write(self, task: tasks.Write, report: Report) -> Generated:
+        """Go on with a prompt; the text is told piece by piece."""
+        told = 0
+
+        def tell(piece: str) -> None:
+            nonlocal told
+            told += 1
+            report(piece, min(1.0, told / task.asked.max_tokens))
+
+        return self._writer(task, report).write(task.asked, tell)
+
+    def begin(self, task: tasks.Write, report: Report) -> tasks.Piece:
+        """The first piece; one that was not written to its end is given up."""
+        self._pieces = self._writer(task, report).pieces(task.asked)
+        return self._next(None)
+
+    def go_on(self, task: tasks.GoOn, report: Report) -> tasks.Piece:
+        """The next piece of the text that was begun."""
+        return self._next(True if task.end else None)
+
+    def _next(self, end: Optional[bool]) -> tasks.Piece:
+        pieces, self._pieces = self._pieces, None
+        if pieces is None:
+            raise DeviceError("no text was begun")
+        try:
+            piece = tasks.Piece(pieces.send(end))
+        except StopIteration as ended:
+            return tasks.Piece(*ended.value)
+        self._pieces = pieces
+        return piece
+
+    def _writer(self, task: tasks.Write, report: Report) -> Writer:
+        if task.model not in self._loaded:
+            report("loading the model", None)
+            self._loaded[task.model] = load(task.model)
+        return self._loaded[task.model]

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Optional, Tuple
 
 from edgekit.spec.scheme import Format
-from edgekit.spec.wire import Generate, Prediction, Signature
+from edgekit.spec.wire import Generate, Generated, Prediction, Signature
 
 
 @dataclass(frozen=True)
@@ -86,6 +86,22 @@ class Write:
 
     model: Model
     asked: Generate
+
+
+@dataclass(frozen=True)
+class GoOn:
+    """Write the next token of the text that was begun, or with ``end`` none any more."""
+
+    end: bool = False
+
+
+@dataclass(frozen=True)
+class Piece:
+    """What one token brought of the text, which may be nothing. After the last one, what was held back until then, and
+    what was ``written`` in all."""
+
+    text: str = ""
+    written: Optional[Generated] = None
 
 
 @dataclass(frozen=True)

@@ -19,19 +19,22 @@ from edgekit.spec.manifest import GoldenCase
 from edgekit.spec.progress import Report
 from edgekit.spec.result import Measured
 from edgekit.spec.task import NextTokens
-from edgekit.spec.wire import Generated, Health, Signature
+from edgekit.spec.wire import Health, Signature
 
 
 def operations(bare_rss: int, bare_pss: int) -> Dict[str, Operation]:
     """By name; ``bare_*`` is what the interpreter took before any import, in bytes."""
     loaded: Dict[tasks.Model, Engine] = {}
+    writers = generate.Writers()
     return {
         "warm": Operation(tasks.Warm, warm),
         "time": Operation(tasks.Timing, partial(measure, bare_rss, bare_pss)),
         "bare": Operation(tasks.Bare, bare),
         "check": Operation(tasks.Check, check),
         "ask": Operation(tasks.Ask, partial(ask, loaded)),
-        "write": Operation(tasks.Write, partial(write, {})),
+        "write": Operation(tasks.Write, writers.write),
+        "begin": Operation(tasks.Write, writers.begin),
+        "go on": Operation(tasks.GoOn, writers.go_on),
     }
 
 
@@ -199,18 +202,3 @@ def ask(loaded: Dict[tasks.Model, Engine], task: tasks.Ask, report: Report) -> t
         loaded[task.model] = engine.load(task.model)
     found = loaded[task.model]
     return tasks.Answers(tuple(found.predict(task.texts, task.labels, task.top)))
-
-
-def write(writers: Dict[tasks.Model, generate.Writer], task: tasks.Write, report: Report) -> Generated:
-    """Go on with a prompt; the text is told piece by piece."""
-    if task.model not in writers:
-        report("loading the model", None)
-        writers[task.model] = generate.load(task.model)
-    told = 0
-
-    def tell(piece: str) -> None:
-        nonlocal told
-        told += 1
-        report(piece, min(1.0, told / task.asked.max_tokens))
-
-    return writers[task.model].write(task.asked, tell)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from edgekit.cli.options import Verbs, add_device, count, home, verb
 from edgekit.cli.paper import figure, short
+from edgekit.cli.serve import add_token
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,6 +23,8 @@ def add(verbs: Verbs) -> None:
     parser = verb(verbs, "generate", "go on with a text, by the deployed language model", run, show)
     parser.add_argument("prompt", metavar="TEXT", help="how the text begins; '-' reads it from stdin")
     add_device(parser)
+    parser.add_argument("--url", metavar="URL", help="ask a service: http://HOST:PORT or unix:PATH, without a device")
+    add_token(parser, "the bearer token for --url")
     parser.add_argument("--max-tokens", type=count, default=64, metavar="N", help="how long it may get (default: 64)")
     parser.add_argument(
         "--temperature", type=_number, default=0.0, metavar="T", help="0, the default: the likeliest token each time"
@@ -53,6 +56,8 @@ def run(args: Namespace, progress: Progress) -> Generated:
         sys.stdin.read() if args.prompt == "-" else args.prompt,
         target=args.target,
         device=args.device,
+        url=args.url,
+        token_file=args.token_file,
         max_tokens=args.max_tokens,
         temperature=args.temperature,
         top_k=args.top_k,

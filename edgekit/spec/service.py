@@ -27,46 +27,58 @@ class Question:
         within(len(self.all), 1, MOST_TEXTS, "texts")
         within(self.top, 1, MOST_TOP, "top")
         for number, one in enumerate(self.all):
-            path = "$.text" if self.texts is None else "$.texts[{}]".format(number)
-            if not one.strip():
-                raise SpecError("a text is empty", where=path)
-            try:
-                one.encode("utf-8")
-            except UnicodeEncodeError as error:
-                raise SpecError("half of a surrogate pair is no character", where=path) from error
+            check_text(one, "$.text" if self.texts is None else "$.texts[{}]".format(number))
 
     @property
     def all(self) -> Tuple[str, ...]:
         return self.texts if self.texts is not None else (self.text or "",)
 
 
+def check_text(text: str, path: str) -> None:
+    """Raises SpecError for a text that is empty, or cannot be written as UTF-8."""
+    if not text.strip():
+        raise SpecError("a text is empty", where=path)
+    check_characters(text, path)
+
+
+def check_characters(text: str, path: str) -> None:
+    """Raises SpecError for a text that cannot be written as UTF-8."""
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise SpecError("half of a surrogate pair is no character", where=path) from error
+
+
 @dataclass(frozen=True)
 class Options:
     """How the service runs. It listens on a Unix socket that only its user may open: ``socket``, below the agent's root
     where that is empty; and on ``listen``, ``host:port``, where that is not. ``token_file`` holds the bearer token that
-    callers by ``listen`` must show; without one only this machine is listened to. ``threads`` is the model's. ``queue``
+    callers by ``listen`` must show; without one only this machine is listened to. ``queue``
     texts may wait, ``batch`` of them are handed to the runtime at once, ``cache`` bytes of answers are kept, ``body``
-    bytes may be posted, ``connections`` may be open. A ``spare`` process (1, or 0 for none) has imported the runtime
+    bytes may be posted, ``connections`` may be open. ``prompts`` may wait to be gone on with, each for ``writing``
+    seconds at most, so that the next one's turn comes. A ``spare`` process (1, or 0 for none) has imported the runtime
     already and waits for the one that answers to die: it takes some 25 MB, and spares the second of its start."""
 
     socket: str = ""
     listen: str = ""
     token_file: str = ""
-    threads: int = 1
     queue: int = 512
     batch: int = 16
     cache: int = 4 << 20
     body: int = 256 << 10
     connections: int = 64
+    prompts: int = 8
+    writing: int = 60
     spare: int = 1
 
     def __post_init__(self) -> None:
-        within(self.threads, 1, 64, "threads")
         within(self.queue, MOST_TEXTS, 1 << 16, "queue")
         within(self.batch, 1, MOST_TEXTS, "batch")
         within(self.cache, 0, 1 << 30, "cache")
         within(self.body, 1 << 10, 16 << 20, "body")
         within(self.connections, 1, 512, "connections")
+        within(self.prompts, 1, 512, "prompts")
+        within(self.writing, 1, 3600, "writing")
         within(self.spare, 0, 1, "spare")
 
 

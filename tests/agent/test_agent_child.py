@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from edgekit.agent import log, measure, record, release, spawn, store, tasks
 from edgekit.agent.spawn import Child, ChildFailed
 from edgekit.spec import codec, wire
 from edgekit.spec.result import Job
+from edgekit.spec.setting import Setting
 
 DEATHS = [
     ("os.kill(os.getpid(), signal.SIGSEGV)", "SIGSEGV"),
@@ -63,6 +65,15 @@ def test_what_a_runtime_prints_does_not_disturb(root: Path) -> None:
         child.ask("warm", tasks.Warm("tflite"), wire.Nothing, lambda message, _: heard.append(message))
         child.ask("warm", tasks.Warm("tflite"), wire.Nothing)
     assert heard == ["tokenizers 0"]
+
+
+def test_a_child_uses_the_cores_and_threads_it_was_given(root: Path) -> None:
+    body = "raise MemoryError(f\"{os.sched_getaffinity(0)} {os.environ['OMP_NUM_THREADS']}\")"
+    one = min(os.sched_getaffinity(0))
+    folder = lay_runtime(root, "telling", body)
+    with Child(folder, Setting(3, (one, 4095))) as child, pytest.raises(ChildFailed) as caught:
+        child.ask("warm", tasks.Warm("tflite"), wire.Nothing)
+    assert caught.value.message == f"MemoryError: {{{one}}} 3"
 
 
 def test_the_runtime_comes_before_the_interpreters_own(root: Path) -> None:

@@ -11,9 +11,10 @@ import pytest
 from made_releases import send_release
 from running_agents import Running
 
-from edgekit.agent import pipeline, release, runtimes
+from edgekit.agent import generate, pipeline, release, runtimes, tasks
 from edgekit.agent.generate import Writer
 from edgekit.errors import DeviceError, SpecError
+from edgekit.spec.progress import quiet
 from edgekit.spec.wire import Generate
 
 tokenizers = pytest.importorskip("tokenizers")
@@ -188,7 +189,7 @@ def test_settings_out_of_range_are_refused_where_they_stand(asked: Any, where: s
 def test_a_runtime_that_cannot_generate_says_so() -> None:
     with pytest.raises(DeviceError, match="does not generate") as refused:
         runtimes.generating("ptl")
-    assert refused.value.allowed == ["tflite"]
+    assert refused.value.allowed == ["onnx", "tflite"]
 
 
 def test_a_release_that_only_scores_refuses_to_write_before_anything_is_loaded(root: Path) -> None:
@@ -203,3 +204,42 @@ def test_a_release_that_only_scores_refuses_to_write_before_anything_is_loaded(r
         assert (refused["error"], refused["exit_code"]) == ("DeviceError", 5)
         assert "convert.generation" in refused["mend"]
         assert agent.call("generate", prompt="a", top_k=0, temperature=1.0)["error"]["where"] == "$.args.top_k"
+
+
+def test_a_text_goes_on_a_token_at_a_time_and_may_be_ended(
+    tokenizer: pipeline.Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Alphabet(64)
+    monkeypatch.setattr(generate, "load", lambda _: Writer(tokenizer, model))
+    writers = generate.Writers()
+    with pytest.raises(DeviceError, match="no text was begun"):
+        writers.go_on(tasks.GoOn(), quiet)
+    described = tasks.Model("tflite", "", "", (8,))
+    asked = tasks.Write(described, Generate("ab", 9))
+    assert writers.begin(asked, quiet) == tasks.Piece("c")
+    assert model.fed == [[0, 1]], "no token is read before it is asked for"
+    assert writers.go_on(tasks.GoOn(), quiet) == tasks.Piece("d")
+    ended = writers.go_on(tasks.GoOn(end=True), quiet).written
+    assert ended is not None
+    assert (ended.text, ended.stopped) == ("cd", "time")
+    with pytest.raises(DeviceError, match="no text was begun"):
+        writers.go_on(tasks.GoOn(), quiet)
+    # one that is given up is no longer written, and what it read is known to the next
+    assert writers.begin(asked, quiet).text == "c"
+    assert writers.go_on(tasks.GoOn(), quiet).text == "d"
+    assert writers.begin(tasks.Write(described, Generate("abce", 1)), quiet).text == "f"
+    found = writers.go_on(tasks.GoOn(), quiet).written
+    assert found is not None
+    assert (found.text, found.reused, found.stopped) == ("f", 3, "max_tokens")
+
+
+def test_what_was_held_back_comes_with_the_whole(
+    tokenizer: pipeline.Tokenizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(generate, "load", lambda _: Writer(tokenizer, Alphabet(64)))
+    writers = generate.Writers()
+    asked = tasks.Write(tasks.Model("tflite", "", "", (8,)), Generate("a", 2, stop=("cx",)))
+    assert [writers.begin(asked, quiet).text, writers.go_on(tasks.GoOn(), quiet).text] == ["b", ""]
+    last = writers.go_on(tasks.GoOn(), quiet)
+    assert last.written is not None
+    assert (last.text, last.written.text) == ("c", "bc")

@@ -23,6 +23,8 @@ from service_kit import NEW_MODEL as NEW
 from service_kit import OLD_MODEL as OLD
 
 from edgekit.agent import release, store
+from edgekit.agent.service.loaded import mark
+from edgekit.spec.setting import Setting
 
 pytest.importorskip("tokenizers", reason="needs the 'host' extra")
 pytest.importorskip("numpy")
@@ -315,6 +317,19 @@ def test_a_new_release_takes_over_without_a_lost_question(root: Path) -> None:
             assert one["label"] == label_of(one["text"], models[answer["release"]])
 
 
+def test_a_new_setting_takes_over_as_a_new_release_does(root: Path) -> None:
+    now = deploy(root, OLD)
+    with Serving(root) as serving:
+        before = serving.health().runtime
+        release.settle(root, now, Setting(2, (min(os.sched_getaffinity(0)),)))
+        until(lambda: serving.health().runtime != before)
+        child = Path("/proc") / str(serving.health().runtime)
+        assert b"OMP_NUM_THREADS=2" in (child / "environ").read_bytes().split(b"\0")
+        assert os.sched_getaffinity(serving.health().runtime) == {min(os.sched_getaffinity(0))}
+        assert serving.ask("chess")[0] == 200
+        assert serving.metric("edgekit_reloads_total") == 1
+
+
 def test_a_release_that_does_not_load_leaves_the_old_one_in_place(root: Path) -> None:
     old = deploy(root, OLD)
     with Serving(root) as serving:
@@ -325,6 +340,22 @@ def test_a_release_that_does_not_load_leaves_the_old_one_in_place(root: Path) ->
         release.rollback(root)
         until(lambda: not serving.health().failure)
         assert bad != old
+
+
+def test_a_look_at_the_device_tells_whether_another_release_may_be_wanted(root: Path) -> None:
+    assert mark(root) is None
+    deploy(root, OLD)
+    old = mark(root)
+    assert old is not None
+    new = stage(root, NEW)
+    assert mark(root) == old
+    release.activate(root, new)
+    pending = mark(root)
+    release.confirm(root, new)
+    confirmed = mark(root)
+    release.rollback(root)
+    assert len({old, pending, confirmed}) == 3
+    assert mark(root) == old
 
 
 def test_the_end_answers_what_was_asked(root: Path) -> None:

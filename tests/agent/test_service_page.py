@@ -6,6 +6,7 @@ import socket
 from pathlib import Path
 
 import pytest
+import writing_kit
 from browser_kit import CHROMIUM, Browser
 from service_kit import LABELS, OLD_MODEL, Serving, deploy, label_of
 
@@ -78,3 +79,38 @@ def test_the_page_of_a_guarded_service_asks_for_the_token(root: Path, tmp_path: 
         browser.type(TOKEN)
         browser.click("button")
         browser.until("document.querySelectorAll('#scores tr').length == 3")
+
+
+def test_a_release_that_writes_is_tried_and_stopped(root: Path) -> None:
+    writing_kit.deploy(root)
+    port = free_port()
+    with Serving(root, f"--listen=127.0.0.1:{port}") as serving, Browser() as browser:
+        browser.open(f"http://127.0.0.1:{port}/")
+        written, told = (f"document.getElementById('{one}').textContent" for one in ("written", "told"))
+        browser.click("#text")
+        browser.type("chess")
+        browser.value("document.getElementById('tokens').value = 12")
+        browser.click("#go")
+        browser.until(f"{told}.includes('stopped by')")
+        assert browser.value(written) == "chess" + " ".join(writing_kit.follow("chess", 12))
+        assert browser.value(told).startswith("12 tokens, stopped by max tokens · prompt 1 tokens (0 known)")
+        # a long one is seen to grow, and ends when it is told to
+        browser.value("document.getElementById('text').value = 'slow mail'")
+        browser.value("document.getElementById('tokens').value = 60")
+        browser.click("#go")
+        browser.until(f"{written}.split(' ').length > 4")
+        assert browser.value("document.getElementById('go').textContent") == "Stop"
+        browser.click("#go")
+        browser.until(f"{told} == 'stopped'")
+        assert browser.value("document.getElementById('go').textContent") == "Write"
+        assert len(browser.value(written).split()) < 62
+        # a runtime that dies in mid-text is told
+        browser.click("#go")
+        browser.until(f"{written}.split(' ').length > 4")
+        serving.kill_runtime()
+        browser.until("document.getElementById('failure').textContent.startsWith('the runtime died: SIGKILL')")
+        # and what is refused
+        browser.value("document.getElementById('text').value = ' '")
+        browser.click("#go")
+        browser.until("document.getElementById('failure').textContent == 'a text is empty'")
+        assert [one for one in browser.complaints if "400" not in one] == []

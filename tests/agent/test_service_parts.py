@@ -15,10 +15,13 @@ from hypothesis import strategies as some
 
 from edgekit.agent.ahead import ahead
 from edgekit.agent.service import connection, page
+from edgekit.agent.service import desk as desk_module
 from edgekit.agent.service.answers import Answers, _size
 from edgekit.agent.service.connection import Answer, Asked, Connection
-from edgekit.agent.service.desk import Busy, Desk, Job
+from edgekit.agent.service.desk import Busy, Desk, Draft, Job
 from edgekit.agent.service.metrics import Counts, label, render
+from edgekit.errors import DeviceError
+from edgekit.spec.wire import Generate, Generated
 
 
 @given(some.lists(some.tuples(some.sampled_from("abcdefgh"), some.binary(max_size=400))), some.integers(0, 3000))
@@ -55,24 +58,75 @@ def test_the_same_text_asked_otherwise_is_another_question() -> None:
 
 
 def test_the_desk_serves_in_order_and_in_batches() -> None:
-    desk = Desk(10)
+    desk = Desk(10, 2)
     jobs = [Job(["a"] * count, 1) for count in (2, 1, 3, 4)]
     for one in jobs:
         desk.put(one)
     with pytest.raises(Busy, match="too many"):
         desk.put(Job(["a"], 1))
-    assert desk.take(3, 0) == jobs[:2]
+    assert desk.take(3, 0) == (jobs[:2], None)
     # one that is longer than a batch goes alone
-    assert desk.take(2, 0) == [jobs[2]]
+    assert desk.take(2, 0) == ([jobs[2]], None)
     assert desk.waiting == 4
     desk.close("the end")
     assert isinstance(jobs[3].failure, Busy)
-    assert desk.take(9, 0.01) == []
+    assert desk.take(9, 0.01) == ([], None)
     with pytest.raises(Busy, match="the end"):
         desk.put(jobs[0])
     desk.open()
     desk.put(jobs[0])
-    assert desk.take(9, 0) == [jobs[0]]
+    assert desk.take(9, 0) == ([jobs[0]], None)
+
+
+def test_a_text_to_be_written_waits_in_the_same_line_and_goes_alone() -> None:
+    desk = Desk(10, 2)
+    one, two = Job(["a"], 1), Job(["b"], 1)
+    drafts = [Draft(Generate(text)) for text in "xyz"]
+    for put in (one, drafts[0], two, drafts[1]):
+        desk.put(put)
+    with pytest.raises(Busy, match="too many prompts wait"):
+        desk.put(drafts[2])
+    # one whose reader left makes room
+    drafts[1].given_up = True
+    desk.put(drafts[2])
+    assert desk.take(9, 0) == ([one], None)
+    assert desk.take(9, 0) == ([], drafts[0])
+    assert desk.take(9, 0) == ([two], None)
+    assert desk.waiting_drafts == 1
+    desk.close("the end")
+    assert isinstance(drafts[2].failure, Busy)
+    assert desk.waiting_drafts == 0
+
+
+def test_who_reads_a_draft_hears_its_end_and_may_leave(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(desk_module, "LOOK_S", 0.01)
+    written = Generated("ab", (1, 2), 1, 0, "end", 1.0, (1.0,))
+    whole = Draft(Generate("x"))
+    for piece in ("a", "", "b"):
+        whole.add(piece)
+    whole.end(written)
+    assert list(whole.pieces(1.0, lambda: False)) == ["a", "", "b"]
+    broken = Draft(Generate("x"))
+    broken.add("a")
+    broken.fail(DeviceError("it broke"))
+    pieces = broken.pieces(1.0, lambda: False)
+    assert next(pieces) == "a"
+    with pytest.raises(DeviceError, match="it broke"):
+        next(pieces)
+    left = Draft(Generate("x"))
+    with pytest.raises(ConnectionError):
+        next(left.pieces(9.0, lambda: True))
+    late = Draft(Generate("x"))
+    with pytest.raises(Busy, match="its turn did not come"):
+        next(late.pieces(0.05, lambda: False))
+    closed = Draft(Generate("x"))
+    closed.add("a")
+    reading = closed.pieces(1.0, lambda: False)
+    assert (next(reading), closed.given_up) == ("a", False)
+    reading.close()
+    assert left.given_up
+    assert late.given_up
+    assert closed.given_up
 
 
 def test_ahead_is_map() -> None:
@@ -194,7 +248,7 @@ def test_labels_of_metrics_cannot_break_out() -> None:
 
 
 def test_the_page_takes_nothing_from_elsewhere() -> None:
-    text = page.HTML.decode()
+    text = (page.ASKS + page.WRITES).decode()
     assert "http:" not in text
     assert "https:" not in text
     assert "innerHTML" not in text

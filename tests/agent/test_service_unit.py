@@ -141,4 +141,4 @@ def test_status_tells_what_the_service_answers(root: Path, tmp_path: Path, syste
     assert now.answering is not None
     assert (now.answering.ok, now.answering.release) == (True, release)
     assert (now.answering.hits, now.answering.misses) == (1, 1)
-    assert json.loads((root / unit.OPTIONS).read_text())["threads"] == 1
+    assert json.loads((root / unit.OPTIONS).read_text())["queue"] == 512

@@ -2,7 +2,9 @@
 
 connection  one client: its requests one after the other, bounded in time and size
 routes      what is asked → what is answered
-desk        questions that wait for the runtime, bounded
+desk        questions and prompts that wait for the runtime, bounded
+pen         writes one text at a time, as long as it may and somebody reads it
+events      such a text as server-sent events
 answers     the cache of exact answers
 loaded      one release in a child process
 keeper      which release answers: loads the next one beside it, and a new one in place of a dead one

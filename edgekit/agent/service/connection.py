@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import select
 import socket
 import time
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler
-from typing import Any, Dict, Mapping, Optional, Protocol, Tuple
+from typing import Any, Callable, Dict, Generator, Mapping, Optional, Protocol, Tuple
 
 from edgekit.errors import EdgekitError, SpecError
 
@@ -24,7 +25,8 @@ JSON = "application/json"
 
 @dataclass(frozen=True)
 class Asked:
-    """One request; ``local`` means that it came over the Unix socket. ``began`` on the monotonic clock."""
+    """One request; ``local`` means that it came over the Unix socket. ``began`` on the monotonic clock. ``left`` tells
+    whether its client has gone meanwhile, or will send no more, which looks the same."""
 
     method: str
     path: str
@@ -32,14 +34,18 @@ class Asked:
     body: bytes
     local: bool
     began: float
+    left: Callable[[], bool]
 
 
 @dataclass(frozen=True)
 class Answer:
+    """With ``parts`` the body comes in those, and the connection ends with it; they are closed in any case."""
+
     status: int
     body: bytes
     kind: str = JSON
     headers: Mapping[str, str] = field(default_factory=dict)
+    parts: Optional[Generator[bytes, None, None]] = None
 
 
 class Refused(Exception):
@@ -166,7 +172,16 @@ class Connection(BaseHTTPRequestHandler):
         if len(body) < size:
             raise ConnectionError("the body ended early")
         self._unread = False
-        return Asked(self.command, path, self.headers, body, self._local, time.monotonic())
+        return Asked(self.command, path, self.headers, body, self._local, time.monotonic(), self._left)
+
+    def _left(self) -> bool:
+        if self._site.ending:
+            # our own end has shut it for reading
+            return False
+        try:
+            return bool(select.select([self.connection], [], [], 0)[0]) and not self.connection.recv(1, socket.MSG_PEEK)
+        except OSError:
+            return True
 
     def handle_expect_100(self) -> bool:
         """Not before the head is admitted."""
@@ -180,22 +195,25 @@ class Connection(BaseHTTPRequestHandler):
         """Requests are counted, not logged: texts are nobody else's."""
 
     def _send(self, answer: Answer) -> None:
-        if self._unread or self._site.ending:
+        if self._unread or self._site.ending or answer.parts is not None:
             self.close_connection = True
         lines = ["HTTP/1.1 {} {}".format(answer.status, self.responses.get(answer.status, ("",))[0])]
-        headers = {
-            "Content-Type": answer.kind,
-            "Content-Length": str(len(answer.body)),
-            "X-Content-Type-Options": "nosniff",
-            **answer.headers,
-        }
+        headers = {"Content-Type": answer.kind, "X-Content-Type-Options": "nosniff", **answer.headers}
+        if answer.parts is None:
+            headers["Content-Length"] = str(len(answer.body))
         if self.close_connection:
             headers["Connection"] = "close"
         lines += ["{}: {}".format(name, value) for name, value in headers.items()]
         head = ("\r\n".join(lines) + "\r\n\r\n").encode("latin-1")
         # counted first: who has the answer may look
         self._site.sent(self.path.partition("?")[0], answer.status)
-        self._write(head if self.command == "HEAD" else head + answer.body)
+        if answer.parts is None:
+            self._write(head if self.command == "HEAD" else head + answer.body)
+        else:
+            with contextlib.closing(answer.parts) as parts:
+                self._write(head)
+                for part in parts:
+                    self._write(part)
         if self._unread:
             self._drain()
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from collections import deque
-from typing import Deque, List, Optional, Sequence, Tuple
+from typing import Callable, Deque, Generator, List, Optional, Sequence, Tuple, Union
 
 from edgekit.errors import DeviceError, EdgekitError
+from edgekit.spec.wire import Generate, Generated
+
+#: How often a text's reader is looked after while nothing comes.
+LOOK_S = 0.5
+LATER = "try again in a second"
 
 
 class Busy(DeviceError):
@@ -36,50 +42,112 @@ class Job:
         self.done.set()
 
 
-class Desk:
-    """First come, first served. ``room`` counts texts."""
+class Draft:
+    """A text on its way, in pieces. At its end ``written`` or ``failure`` is set."""
 
-    def __init__(self, room: int) -> None:
+    def __init__(self, asked: Generate) -> None:
+        self.asked = asked
+        #: Nobody waits for it any more.
+        self.given_up = False
+        self.written: Optional[Generated] = None
+        self.failure: Optional[EdgekitError] = None
+        # a reader who is slow holds nobody up: there are no more of them than tokens were asked for
+        self._pieces: "queue.SimpleQueue[Optional[str]]" = queue.SimpleQueue()
+
+    def add(self, piece: str) -> None:
+        self._pieces.put(piece)
+
+    def end(self, written: Generated) -> None:
+        self.written = written
+        self._pieces.put(None)
+
+    def fail(self, failure: EdgekitError) -> None:
+        self.failure = failure
+        self._pieces.put(None)
+
+    def pieces(self, patience: float, left: Callable[[], bool]) -> Generator[str, None, None]:
+        """As they come; the first one within ``patience`` seconds. When this is closed, or its reader has ``left``, the
+        draft is given up. Raises Busy where none came, ConnectionError where the reader has left, and ``failure``."""
+        deadline: Optional[float] = time.monotonic() + patience
+        try:
+            while not left():
+                try:
+                    piece = self._pieces.get(timeout=LOOK_S)
+                except queue.Empty:
+                    if deadline is not None and time.monotonic() > deadline:
+                        raise Busy("its turn did not come within {:g} s".format(patience), remedy=LATER) from None
+                    continue
+                deadline = None
+                if piece is None:
+                    break
+                yield piece
+            else:
+                raise ConnectionAbortedError("the client left")
+        finally:
+            self.given_up = True
+        if self.failure is not None:
+            raise self.failure
+
+
+class Desk:
+    """First come, first served. ``room`` counts texts that wait for an answer, ``drafts`` those to be written."""
+
+    def __init__(self, room: int, drafts: int) -> None:
         self.room = room
+        self.drafts = drafts
         self.waiting = 0
         #: Why nothing is taken at the moment; empty where it is.
         self.closed = ""
-        self._jobs: Deque[Job] = deque()
+        self._line: Deque[Union[Job, Draft]] = deque()
         self._changed = threading.Condition()
 
-    def put(self, job: Job) -> None:
+    def put(self, one: Union[Job, Draft]) -> None:
         """Raises Busy where there is no room, or nobody to answer."""
         with self._changed:
             if self.closed:
-                raise Busy(self.closed, remedy="try again in a second")
-            if self.waiting + len(job.texts) > self.room:
-                raise Busy(
-                    "too many texts wait already",
-                    given=len(job.texts),
-                    allowed="{} at this moment".format(self.room - self.waiting),
-                    remedy="try again in a second",
-                )
-            self._jobs.append(job)
-            self.waiting += len(job.texts)
+                raise Busy(self.closed, remedy=LATER)
+            if isinstance(one, Draft):
+                # those whose readers left take no room
+                self._line = deque(other for other in self._line if not (isinstance(other, Draft) and other.given_up))
+                self._admit(1, self.drafts - self.waiting_drafts, "prompts")
+            else:
+                self._admit(len(one.texts), self.room - self.waiting, "texts")
+                self.waiting += len(one.texts)
+            self._line.append(one)
             self._changed.notify()
 
-    def take(self, most: int, wait: float) -> List[Job]:
-        """The questions that have waited longest, of ``most`` texts together (or one longer question alone); none where
-        none came within ``wait`` seconds."""
+    def _admit(self, count: int, room: int, of: str) -> None:
+        if count > room:
+            message = "too many {} wait already".format(of)
+            raise Busy(message, given=count, allowed="{} at this moment".format(room), remedy=LATER)
+
+    def take(self, most: int, wait: float) -> Tuple[List[Job], Optional[Draft]]:
+        """What has waited longest: questions of ``most`` texts together (or one longer question alone), or one draft;
+        neither where none came within ``wait`` seconds."""
         deadline = time.monotonic() + wait
         with self._changed:
-            while not self._jobs:
+            while not self._line:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    return []
+                    return [], None
                 self._changed.wait(left)
-            taken = [self._jobs.popleft()]
-            count = len(taken[0].texts)
-            while self._jobs and count + len(self._jobs[0].texts) <= most:
-                taken.append(self._jobs.popleft())
-                count += len(taken[-1].texts)
+            first = self._line.popleft()
+            if isinstance(first, Draft):
+                return [], first
+            taken, count = [first], len(first.texts)
+            while self._line:
+                following = self._line[0]
+                if isinstance(following, Draft) or count + len(following.texts) > most:
+                    break
+                self._line.popleft()
+                taken.append(following)
+                count += len(following.texts)
             self.waiting -= count
-            return taken
+            return taken, None
+
+    @property
+    def waiting_drafts(self) -> int:
+        return sum(isinstance(one, Draft) for one in list(self._line))
 
     def open(self) -> None:
         with self._changed:
@@ -89,7 +157,7 @@ class Desk:
         """Take no more, and fail those that wait."""
         with self._changed:
             self.closed = why
-            left, self.waiting = list(self._jobs), 0
-            self._jobs.clear()
-        for job in left:
-            job.fail(Busy(why, remedy="try again in a second"))
+            left, self.waiting = list(self._line), 0
+            self._line.clear()
+        for one in left:
+            one.fail(Busy(why, remedy=LATER))

@@ -13,8 +13,9 @@ from typing import Any, Dict, List, Optional, Tuple
 
 from edgekit.agent import log
 from edgekit.agent.service.answers import Answers
-from edgekit.agent.service.desk import Busy, Desk, Job
-from edgekit.agent.service.loaded import Loaded, Spare, wanted
+from edgekit.agent.service.desk import LATER, Busy, Desk, Draft, Job
+from edgekit.agent.service.loaded import Loaded, Spare, Wanted, mark, wanted
+from edgekit.agent.service.pen import Pen
 from edgekit.agent.spawn import ChildFailed
 from edgekit.errors import DeviceError, EdgekitError
 from edgekit.spec.service import Options
@@ -23,6 +24,7 @@ from edgekit.spec.service import Options
 LOOK_S = 0.2
 #: A release that does not load is tried again after this long, twice as long each time.
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 60.0
+ENDING = "the service ends"
 
 
 class Keeper:
@@ -32,20 +34,21 @@ class Keeper:
     def __init__(self, root: Path, options: Options) -> None:
         self.root = root
         self.options = options
-        self.desk = Desk(options.queue)
+        self.desk = Desk(options.queue, options.prompts)
         self.cache = Answers(options.cache)
+        self.pen = Pen(options.writing)
         self.restarts = 0
         self.reloads = 0
         #: Why the wanted release does not answer; empty where it does.
         self.failure = ""
         #: When the batching thread was last seen alive, on the monotonic clock.
         self.beat = time.monotonic()
-        release = wanted(root)
-        if release is None:
+        first = wanted(root)
+        if first is None:
             raise DeviceError(
                 "no release is current on this device", where=str(root), remedy="deploy one: edgekit deploy"
             )
-        self._now = Loaded(root, release, options.threads)
+        self._now = Loaded(root, first)
         self._next: Optional[Loaded] = None
         self._spare: Optional[Spare] = None
         self._lacks_spare = bool(options.spare)
@@ -76,7 +79,7 @@ class Keeper:
         with self._changed:
             self._stopping = True
             self._changed.notify_all()
-        self.desk.close("the service ends")
+        self.desk.close(ENDING)
         for thread in self._threads:
             thread.join()
         for one in (self._now, self._next, self._spare):
@@ -88,12 +91,21 @@ class Keeper:
             self.beat = time.monotonic()
             if not self._take_over():
                 return
-            jobs = self.desk.take(self.options.batch, LOOK_S)
-            if jobs and self._take_over():
+            jobs, draft = self.desk.take(self.options.batch, LOOK_S)
+            if not jobs and draft is None:
+                continue
+            if not self._take_over():
+                self._fail(jobs, draft)
+            elif draft is None:
                 self._answer(jobs)
-            else:
-                for job in jobs:
-                    job.fail(Busy("the service ends"))
+            elif not draft.given_up:
+                self._write(draft)
+
+    def _fail(self, jobs: List[Job], draft: Optional[Draft]) -> None:
+        for job in jobs:
+            job.fail(Busy(ENDING))
+        if draft is not None:
+            draft.fail(Busy(ENDING))
 
     def _take_over(self) -> bool:
         """Let the next release answer from now on; wait for one where the runtime is dead. False at the end."""
@@ -117,25 +129,40 @@ class Keeper:
         that question."""
         try:
             self._cross(jobs)
-        except ChildFailed as error:
-            if not self._now.alive:
-                log.write(self.root, "runtime died", release=self._now.release, message=error.message)
-                with self._changed:
-                    self._changed.notify_all()
-                for job in jobs:
-                    job.fail(Busy("the runtime died: " + error.message, remedy="try again in a second"))
-            elif len(jobs) == 1:
-                jobs[0].fail(error)
-            else:
+        except Exception as error:  # noqa: BLE001 - it costs these questions, not the service
+            reason = self._reason(error)
+            if isinstance(reason, ChildFailed) and len(jobs) > 1:
                 for job in jobs:
                     self._answer([job])
-        except EdgekitError as error:
-            for job in jobs:
-                job.fail(error)
-        except Exception:  # noqa: BLE001 - a bug costs these questions, not the service
-            log.write(self.root, "failed", op="answer", trace=traceback.format_exc())
-            for job in jobs:
-                job.fail(EdgekitError("this is a bug in edgekit", remedy="see 'edgekit logs'"))
+            else:
+                for job in jobs:
+                    job.fail(reason)
+
+    def _write(self, draft: Draft) -> None:
+        """One text, by the release that begins it; others wait meanwhile."""
+        try:
+            self.pen.write(draft, self._now, self._go_on)
+        except Exception as error:  # noqa: BLE001 - it costs this text, not the service
+            draft.fail(self._reason(error))
+        else:
+            if draft.written is None:
+                draft.fail(Busy(ENDING))
+
+    def _go_on(self) -> bool:
+        self.beat = time.monotonic()
+        return not self._stopping
+
+    def _reason(self, error: Exception) -> EdgekitError:
+        """What those hear who waited; a runtime that died is replaced."""
+        if isinstance(error, ChildFailed) and not self._now.alive:
+            log.write(self.root, "runtime died", release=self._now.release, message=error.message)
+            with self._changed:
+                self._changed.notify_all()
+            return Busy("the runtime died: " + error.message, remedy=LATER)
+        if isinstance(error, EdgekitError):
+            return error
+        log.write(self.root, "failed", op="answer", trace="".join(traceback.format_exception(None, error, None)))
+        return EdgekitError("this is a bug in edgekit", remedy="see 'edgekit logs'")
 
     def _cross(self, jobs: List[Job]) -> None:
         """Each text that the cache lacks crosses once, however often it is asked."""
@@ -158,7 +185,9 @@ class Keeper:
             job.answer(now.release, now.artifact, [found[text, job.top] or b"" for text in job.texts])
 
     def _watch(self) -> None:
-        pause, again, tried = FIRST_PAUSE_S, 0.0, ""
+        pause, again = FIRST_PAUSE_S, 0.0
+        tried: Optional[Wanted] = None
+        target, seen = self._now.wanted, None
         while True:
             with self._changed:
                 if not self._stopping:
@@ -167,37 +196,39 @@ class Keeper:
                     return
                 now, ready = self._now, self._next
             try:
-                target = wanted(self.root) or now.release
+                found = mark(self.root)
+                if found is None or found != seen:
+                    target, seen = wanted(self.root) or now.wanted, found
             except OSError as error:
                 self.failure = "the current release cannot be read: {}".format(error)
                 continue
             dead = not now.alive
-            if (ready or now).release == target and (ready is not None or not dead):
+            if (ready or now).wanted == target and (ready is not None or not dead):
                 self.failure = ""
                 self._prepare(target)
             elif target != tried or time.monotonic() >= again:
                 pause = 2 * pause if target == tried else FIRST_PAUSE_S
-                tried = "" if self._load(target, dead) else target
+                tried = None if self._load(target, dead) else target
                 again = time.monotonic() + min(pause, LONGEST_PAUSE_S)
 
-    def _prepare(self, release: str) -> None:
+    def _prepare(self, target: Wanted) -> None:
         """Have a spare, so that a runtime that dies is replaced at once."""
         if self._lacks_spare:
             # once: where it fails, the runtime itself will say why
             self._lacks_spare = False
             with contextlib.suppress(EdgekitError, OSError):
-                self._spare = Spare(self.root, release, self.options.threads)
+                self._spare = Spare(self.root, target)
 
-    def _load(self, release: str, dead: bool) -> bool:
+    def _load(self, target: Wanted, dead: bool) -> bool:
         """Whether the release is ready to take over."""
         spare, self._spare = self._spare, None
         try:
-            made = Loaded(self.root, release, self.options.threads, spare)
+            made = Loaded(self.root, target, spare)
         except (EdgekitError, OSError) as error:
             if spare is not None:
                 spare.end()
-            self.failure = "release {} does not load: {}".format(release[:12], error)
-            log.write(self.root, "service cannot load", release=release, message=str(error))
+            self.failure = "release {} does not load: {}".format(target.release[:12], error)
+            log.write(self.root, "service cannot load", release=target.release, message=str(error))
             if dead:
                 self.desk.close(self.failure)
             return False
@@ -213,7 +244,7 @@ class Keeper:
             self._changed.notify_all()
         if before is not None:
             before.end()
-        log.write(self.root, "service loaded", release=release, anew=dead)
+        log.write(self.root, "service loaded", release=target.release, anew=dead)
         return True
 
 

@@ -11,13 +11,16 @@ from email.message import Message
 from pathlib import Path
 from typing import Callable, Dict, List
 
+from edgekit.agent import generate as generating
 from edgekit.agent import log, memory
 from edgekit.agent.service import metrics, page
 from edgekit.agent.service.connection import Answer, Asked, Refused, failed, origin
-from edgekit.agent.service.desk import Busy, Job
+from edgekit.agent.service.desk import Busy, Draft, Job
+from edgekit.agent.service.events import events
 from edgekit.agent.service.keeper import Keeper
-from edgekit.errors import EdgekitError, SpecError, UsageError, nearest
+from edgekit.errors import DeviceError, EdgekitError, SpecError, UsageError, nearest
 from edgekit.spec import codec
+from edgekit.spec.prompt import EVENTS, Prompt
 from edgekit.spec.service import Answering, Question
 
 #: For an answer that has to wait for others, and for a release to load.
@@ -68,14 +71,18 @@ class Service:
             raise Refused(401, error, {"WWW-Authenticate": "Bearer"})
 
     def respond(self, asked: Asked) -> Answer:
-        """Every failure becomes an answer."""
+        """Every failure becomes an answer. Raises ConnectionError where there is nobody to hear it."""
         try:
             return self._route(asked.method, asked.path).run(self, asked)
+        except (Refused, ConnectionError):
+            raise
         except Busy as error:
             return failed(503, error, {"Retry-After": "1"})
         except SpecError as error:
             return failed(400, error)
         except EdgekitError as error:
+            if error.where == generating.PROMPT:
+                return failed(400, error)
             log.write(self.root, "failed", op=asked.path, error=type(error).__name__, message=error.message)
             return failed(500, error)
         except Exception:  # noqa: BLE001 - a bug must reach the client as an answer, not as a closed connection
@@ -101,13 +108,31 @@ def predict(service: Service, asked: Asked) -> Answer:
     return Answer(200, start + b',"predictions":[' + b",".join(job.answers) + b"]}\n")
 
 
-def _json(body: bytes) -> object:
+def generate(service: Service, asked: Asked) -> Answer:
+    prompt = codec.decode(Prompt, _json(asked.body, '{"prompt": "…"}'))
+    try:
+        generating.check(service.keeper.loaded.described)
+    except DeviceError as error:
+        raise Refused(409, error) from error
+    draft = Draft(prompt.asked)
+    service.keeper.desk.put(draft)
+    pieces = draft.pieces(WAIT_S, asked.left)
+    # what fails before the first piece has a status of its own
+    first = next(pieces, "")
+    if prompt.stream or EVENTS in asked.headers.get("Accept", ""):
+        return Answer(200, b"", EVENTS, {"Cache-Control": "no-store"}, events(draft, first, pieces))
+    for _ in pieces:
+        pass
+    return Answer(200, codec.dumps(draft.written).encode("utf-8", "replace") + b"\n")
+
+
+def _json(body: bytes, allowed: str = '{"text": "…"}') -> object:
     try:
         return json.loads(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise SpecError("the body is not UTF-8", where="byte {}".format(error.start)) from error
     except (ValueError, RecursionError) as error:
-        raise SpecError("the body is not JSON: {}".format(error), allowed='{"text": "…"}') from error
+        raise SpecError("the body is not JSON: {}".format(error), allowed=allowed) from error
 
 
 def health(service: Service, asked: Asked) -> Answer:
@@ -134,12 +159,16 @@ def answering(service: Service) -> Answering:
 
 
 def exposition(service: Service, asked: Asked) -> Answer:
-    keeper, loaded = service.keeper, service.keeper.loaded
+    keeper, loaded, pen = service.keeper, service.keeper.loaded, service.keeper.pen
     now = '{{release="{}",artifact="{}"}}'.format(metrics.label(loaded.release), metrics.label(loaded.artifact))
     gauges: List[metrics.Metric] = [
         ("edgekit_release_info", "gauge", "The release that answers.", [(now, 1)]),
         ("edgekit_up", "gauge", "Whether it answers.", [("", int(answering(service).ok))]),
         ("edgekit_queue_texts", "gauge", "Texts that wait for the runtime.", [("", keeper.desk.waiting)]),
+        ("edgekit_queue_prompts", "gauge", "Prompts that wait for it.", [("", keeper.desk.waiting_drafts)]),
+        ("edgekit_written_tokens_total", "counter", "Tokens written.", [("", pen.tokens)]),
+        ("edgekit_writing_seconds_total", "counter", "Time it took, prompts and all.", [("", pen.seconds_spent)]),
+        ("edgekit_tokens_per_second", "gauge", "Of the last text, its prompt not counted.", [("", pen.rate)]),
         ("edgekit_cache_hits_total", "counter", "Texts answered from the cache.", [("", keeper.cache.hits)]),
         ("edgekit_cache_misses_total", "counter", "Texts the cache lacked.", [("", keeper.cache.misses)]),
         ("edgekit_cache_bytes", "gauge", "Bytes of kept answers.", [("", keeper.cache.size)]),
@@ -153,7 +182,7 @@ def exposition(service: Service, asked: Asked) -> Answer:
 
 
 def trial(service: Service, asked: Asked) -> Answer:
-    return Answer(200, page.HTML, "text/html; charset=utf-8", page.HEADERS)
+    return Answer(200, page.html(service.keeper.loaded.described), "text/html; charset=utf-8", page.HEADERS)
 
 
 @dataclass(frozen=True)
@@ -168,6 +197,7 @@ class Route:
 ROUTES: Dict[str, Dict[str, Route]] = {
     "/": {"GET": Route(trial, open=True)},
     "/predict": {"POST": Route(predict)},
+    "/generate": {"POST": Route(generate)},
     "/health": {"GET": Route(health)},
     "/metrics": {"GET": Route(exposition)},
 }
