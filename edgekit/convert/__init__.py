@@ -17,7 +17,7 @@ from edgekit.errors import BuildError, MissingExtra
 from edgekit.models import grid
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.quantize import Calibration, Generation, Quantization
-from edgekit.spec.scheme import FORMAT_SCHEMES, PLANNED, STATIC
+from edgekit.spec.scheme import FORMAT_SCHEMES, GENERATING, PLANNED, STATIC
 
 try:
     from edgekit.convert import tflite, torchscript
@@ -75,13 +75,13 @@ def convert(
         float_file: the same checkpoint and lengths as ``w32_a32_float`` of this format, where it was written before:
             quantized schemes start from it instead of converting again, unless they change weights before. A format
             that is not in ``STARTS_FROM`` has no use for it.
-        generation: a language model in TFLite gets the signatures that generate as well.
+        generation: a language model's file can write as well, in the formats that can (``GENERATING``).
         runtime: who has to read the file, where that is not the newest runtime of its format: operators that it lacks
             are written as those it has.
         quantization: how weights and activations become integers in TFLite and ONNX; the defaults where left out.
 
-    Raises BuildError where the format cannot hold the scheme, a length is longer than the model's positions, weights
-    are not finite or there are too few texts to calibrate on.
+    Raises BuildError where the format cannot hold the scheme or cannot generate, a length is longer than the model's
+    positions, weights are not finite or there are too few texts to calibrate on.
     """
     candidate = f"{format}/{scheme}"
     if format not in WRITERS:
@@ -90,6 +90,8 @@ def convert(
         raise BuildError(
             f"{format} cannot hold this scheme", given=scheme, allowed=FORMAT_SCHEMES[format], where=candidate
         )
+    if generation is not None and format not in GENERATING:
+        raise BuildError(f"{format} files do not generate", given=format, allowed=GENERATING, where=candidate)
     asked = quantization or Quantization()
     # a checkpoint that was trained for its grid brings its ranges along
     trained = scheme == STATIC and grid.read(checkpoint) is not None

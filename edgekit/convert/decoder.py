@@ -14,8 +14,7 @@ values, and a text may have any length.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from pathlib import Path
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,13 +30,14 @@ from edgekit.spec.quantize import Generation
 
 try:
     import torch
-    from ai_edge_litert.interpreter import Interpreter
     from torch import nn
 except ImportError as error:
     raise MissingExtra(error.name or "torch", "host") from error
 
 #: What an empty place of the cache adds to a score: e to its power is 0. No range depends on it, for scores are float.
 _EMPTY = -10000.0
+#: Runs one of a file's signatures with these inputs.
+Call = Callable[[Signature, dict[str, np.ndarray]], dict[str, np.ndarray]]
 _TYPES = {torch.int32: "int32", torch.float32: "float32"}
 
 
@@ -72,9 +72,23 @@ class Decoder(nn.Module):  # type: ignore[misc]
         places: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
     ) -> dict[str, torch.Tensor]:
-        whole, length = self.classifier, input_ids.shape[1]
+        hidden, new_keys, new_values = self.read(input_ids, seen, keys, values, places)
+        if attention_mask is not None:
+            hidden = module.last_real(hidden, attention_mask.to(torch.float32))
+        return {"logits": self.classifier.logits(hidden[:, 0]), "new_keys": new_keys, "new_values": new_values}
+
+    def read(
+        self,
+        input_ids: torch.Tensor,
+        seen: torch.Tensor,
+        keys: list[torch.Tensor],
+        values: list[torch.Tensor],
+        places: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """The last layer's states of all tokens [1, length, hidden], and their rows of keys and values."""
+        whole, length, context = self.classifier, input_ids.shape[1], seen.shape[1]
         hidden = whole.embedded(input_ids, None if self.position is None else self.position(places))
-        empty = ((1.0 - seen) * _EMPTY)[:, None].expand(1, length, self.context)
+        empty = ((1.0 - seen) * _EMPTY)[:, None].expand(1, length, context)
         mask = torch.cat([empty, module.later(length)[0]], -1)
         rows: list[tuple[torch.Tensor, torch.Tensor]] = []
 
@@ -91,15 +105,13 @@ class Decoder(nn.Module):  # type: ignore[misc]
             if attention.position is not None:
                 scores = scores + shifted(attention.position(query, scores.shape[-1]))
             weights = torch.softmax(scores * attention.scaling + mask, dim=-1)
-            before, own = weights[..., : self.context], weights[..., self.context :]
+            before, own = weights[..., :context], weights[..., context:]
             return (before @ values[number] + own @ value).transpose(0, 1).flatten(1)[None]
 
         for layer in whole.family.layers(whole.model):
             hidden = whole.layer(layer, hidden, hidden, mask, attended)
-        if attention_mask is not None:
-            hidden = module.last_real(hidden, attention_mask.to(torch.float32))
         new_keys, new_values = (torch.cat(each) for each in zip(*rows, strict=True))
-        return {"logits": whole.logits(hidden[:, 0]), "new_keys": new_keys, "new_values": new_values}
+        return hidden, new_keys, new_values
 
     def sample(self, length: int) -> dict[str, Any]:
         """Arguments for ``length`` tokens: of one token none is padding."""
@@ -149,19 +161,18 @@ def signatures(decoder: Decoder, asked: Generation) -> tuple[Signature, ...]:
     return tuple(found)
 
 
-def each(file: Path, found: Sequence[Signature], texts: Sequence[Sequence[int]]) -> Iterator[np.ndarray]:
+def each(call: Call, found: Sequence[Signature], texts: Sequence[Sequence[int]]) -> Iterator[np.ndarray]:
     """Of each text, whose two or more token ids are given, the logits [tokens it went on for, vocabulary] as a file
     gives them that read its first half at once (or as much of it as it can) and the rest token by token."""
     decode, prefill = (next(one for one in found if one.kind == kind) for kind in (DECODE, PREFILL))
-    interpreter = Interpreter(model_path=str(file), num_threads=1)
     for ids in texts:
         at, rows = min(len(ids) // 2, prefill.length), list[np.ndarray]()
         cache: dict[str, np.ndarray] = {one.name: np.zeros(one.shape, one.dtype) for one in decode.inputs}
         for signature, start, end in [(prefill, 0, at), *((decode, one, one + 1) for one in range(at, len(ids)))]:
             given = {one.name: cache[one.name] for one in decode.inputs} | dict(_tokens(signature, ids, start, end))
-            answer = interpreter.get_signature_runner(signature.name)(**given)
+            answer = call(signature, given)
             _keep(cache, answer, start, end)
-            rows.append(answer["logits"][0])
+            rows.append(answer["logits"].reshape(-1))
         yield np.stack(rows)
 
 
@@ -169,6 +180,8 @@ def _tokens(signature: Signature, ids: Sequence[int], start: int, end: int) -> I
     length = next(one.shape[1] for one in signature.inputs if one.name == "input_ids")
     names = {one.name for one in signature.inputs}
     yield from ((name, one) for name, one in padded(ids[start:end], length).items() if name in names)
+    if "chosen" in names:
+        yield "chosen", np.array([end - start - 1], np.int32)
     if "places" in names:
         yield "places", np.minimum(np.arange(start, start + length), start + end - 1).astype(np.int32)
 

@@ -13,11 +13,13 @@ from typing import Any
 
 import numpy as np
 
-from edgekit.convert import module, onnx_integers, onnx_realised, prepare
+from edgekit.convert import decoder, module, onnx_decoder, onnx_integers, onnx_realised, prepare
 from edgekit.convert.job import Converted, Job, signatures, write_whole
 from edgekit.convert.tokens import Inputs, rows
 from edgekit.errors import BuildError, MissingExtra
+from edgekit.spec.manifest import Signature
 from edgekit.spec.progress import Report, quiet
+from edgekit.spec.quantize import Generation
 
 try:
     import onnx
@@ -42,43 +44,64 @@ def write(job: Job) -> Converted:
 
     Raises BuildError where the checkpoint cannot be exported, or there are too few texts.
     """
-    classifier = module.load(job.checkpoint, job.lengths)
+    classifier = module.load(job.checkpoint, job.lengths, job.generation)
     if job.scheme == FLOAT:
-        export(classifier, job.lengths[-1], job.out, job.report)
+        export(classifier, job.lengths[-1], job.out, job.report, job.generation)
     else:
         write_whole(job.out, lambda file: _write_quantized(job, classifier, file))
+    found = signatures(job.lengths, module.classes(classifier), classifier.task)
+    if job.generation:
+        found = onnx_decoder.signatures(classifier, job.lengths, job.generation)
     return Converted(
         file=job.out,
-        signatures=signatures(job.lengths, module.classes(classifier), classifier.task),
+        signatures=found,
         realised=onnx_realised.realised(onnx.load(job.out), job.scheme),
         parameters=module.parameters(classifier),
         dynamic=True,
     )
 
 
-def export(classifier: module.Classifier, longest: int, out: Path, report: Report = quiet) -> None:
-    """Write float32 ONNX for texts of up to ``longest`` tokens; the classifier's positions beyond that are dropped."""
+def export(
+    classifier: module.Classifier,
+    longest: int,
+    out: Path,
+    report: Report = quiet,
+    generation: Generation | None = None,
+) -> None:
+    """Write float32 ONNX for texts of up to ``longest`` tokens; the classifier's positions beyond that are dropped.
+    With ``generation``, a language model's graph can also write."""
     report("exporting to ONNX", None)
+    try:
+        with module.hushed(), torch.inference_mode():
+            if generation is None:
+                program = _exported(classifier, longest)
+            else:
+                program = onnx_decoder.exported(classifier, longest, generation)
+    except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        raise BuildError(f"torch cannot export this module: {reason}", where="onnx") from error
+    model = _canonical(program.model_proto)
+    if generation is not None:
+        onnx_decoder.describe(model, generation)
+    content = model.SerializeToString(deterministic=True)
+    write_whole(out, lambda file: file.write_bytes(content))
+
+
+def _exported(classifier: module.Classifier, longest: int) -> Any:
+    """torch's program of a module that answers a text at once."""
     _drop_positions_(classifier, longest)
     _stack_(classifier)
     length = torch.export.Dim("length", min=2, max=longest)
     ones = torch.ones(1, _TRACED, dtype=torch.int32)
-    try:
-        with module.hushed(), torch.inference_mode():
-            program = torch.onnx.export(
-                classifier,
-                (ones, ones.clone()),
-                dynamo=True,
-                input_names=["input_ids", "attention_mask"],
-                output_names=["logits"],
-                dynamic_shapes=({1: length}, {1: length}),
-                verbose=False,
-            )
-    except (RuntimeError, ValueError, TypeError, torch.onnx.errors.OnnxExporterError) as error:
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        raise BuildError(f"torch cannot export this module: {reason}", where="onnx") from error
-    content = _canonical(program.model_proto).SerializeToString(deterministic=True)
-    write_whole(out, lambda file: file.write_bytes(content))
+    return torch.onnx.export(
+        classifier,
+        (ones, ones.clone()),
+        dynamo=True,
+        input_names=["input_ids", "attention_mask"],
+        output_names=["logits"],
+        dynamic_shapes=({1: length}, {1: length}),
+        verbose=False,
+    )
 
 
 def run(file: Path, inputs: Sequence[Inputs]) -> np.ndarray:
@@ -90,17 +113,35 @@ def run(file: Path, inputs: Sequence[Inputs]) -> np.ndarray:
 
 def each(file: Path, inputs: Sequence[Inputs]) -> Iterator[np.ndarray]:
     """The same, text by text. Raises RuntimeError where the file cannot be loaded or run."""
+    try:
+        session = _session(file)
+        known, nothing = {one.name for one in session.get_inputs()}, onnx_decoder.nothing_read(session)
+        for one in inputs:
+            every = np.arange(one["input_ids"].shape[1], dtype=np.int32)
+            given = {name: value for name, value in (one | {"places": every, "chosen": every}).items() if name in known}
+            yield rows(session.run(["logits"], given | nothing)[0], one)
+    except _FAILURES as error:
+        raise RuntimeError(str(error)) from error
+
+
+def entry_points(file: Path) -> decoder.Call:
+    """What runs the signatures of a file that generates, on one thread."""
+    session = _session(file)
+
+    def call(signature: Signature, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        names = [one.name for one in signature.outputs]
+        return dict(zip(names, session.run(names, given), strict=True))
+
+    return call
+
+
+def _session(file: Path) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.log_severity_level = 4
     # the device's runtime says why
     options.add_session_config_entry("session.disable_quant_qdq", "1")
-    try:
-        session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        for one in inputs:
-            yield rows(session.run(["logits"], one)[0], one)
-    except _FAILURES as error:
-        raise RuntimeError(str(error)) from error
+    return onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
 
 
 class _Stacked(nn.Module):  # type: ignore[misc]
@@ -141,7 +182,7 @@ def _canonical(model: Any) -> Any:
         scopes = next((one.value for one in node.metadata_props if one.key.endswith("name_scopes")), "[]")
         path = ast.literal_eval(scopes)
         if node.op_type in onnx_integers.PRODUCTS and len(path) > 1 and path[-2]:
-            name = path[-2].removeprefix("model.")
+            name = path[-2].removeprefix("decoder.classifier.").removeprefix("model.")
             node.name = f"{name}#{calls[name]}" if calls[name] else name
             calls[name] += 1
     _share(graph)
@@ -172,7 +213,7 @@ def _write_quantized(job: Job, classifier: module.Classifier, out: Path) -> None
     source = None if prepared.changed else job.float_file
     if source is None:
         source = out.with_name(out.name + ".float")
-        export(classifier, job.lengths[-1], source, job.report)
+        export(classifier, job.lengths[-1], source, job.report, job.generation)
     try:
         job.report(f"quantizing to {job.scheme}", None)
         model = onnx_integers.quantize(onnx.load(source), prepared.plan)

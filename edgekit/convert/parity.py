@@ -31,12 +31,20 @@ def _onnx(file: Path, inputs: Sequence[Inputs]) -> Iterator[np.ndarray]:
     return onnx.each(file, inputs)
 
 
+def _onnx_entry_points(file: Path) -> decoder.Call:
+    from edgekit.convert import onnx
+
+    return onnx.entry_points(file)
+
+
 RUNNERS: dict[str, Callable[[Path, Sequence[Inputs]], Iterator[np.ndarray]]] = {
     "tflite": tflite.each,
     "ptl": torchscript.each,
     "onnx": _onnx,
     "pte": _pte,
 }
+#: What runs a generating file's signatures, of the formats that have such (``GENERATING``).
+ENTRY_POINTS: dict[str, Callable[[Path], decoder.Call]] = {"tflite": tflite.entry_points, "onnx": _onnx_entry_points}
 #: Every bucket is tried with this many texts at least, padded or cut to it where none has its length.
 LEAST_TEXTS = 8
 
@@ -89,7 +97,7 @@ def check(
             near, same = _alike(*pair)
             cosines.append(near)
             equal.append(same)
-        for pair in _continued(converted, inputs, checkpoint, lengths):
+        for pair in _continued(converted, format, inputs, checkpoint, lengths):
             near, same = _alike(*pair)
             cosines.append(near)
             equal.append(same)
@@ -132,7 +140,7 @@ def _expected(checkpoint: Path, lengths: Sequence[int], inputs: Sequence[Inputs]
 
 
 def _continued(
-    converted: Converted, inputs: Sequence[Inputs], checkpoint: Path, lengths: Sequence[int]
+    converted: Converted, format: str, inputs: Sequence[Inputs], checkpoint: Path, lengths: Sequence[int]
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """What the file gives as it generates, where it does, and what it should: the last logits of the texts' halves and
     of everything that begins with one."""
@@ -142,7 +150,8 @@ def _continued(
     chosen = [one for one in inputs if 1 < one["attention_mask"].sum() <= context][-LEAST_TEXTS:]
     ids = [one["input_ids"][0, : int(one["attention_mask"].sum())].tolist() for one in chosen]
     wanted = _expected(checkpoint, lengths, chosen)
-    for given, expected in zip(decoder.each(converted.file, converted.signatures, ids), wanted, strict=True):
+    call = ENTRY_POINTS[format](converted.file)
+    for given, expected in zip(decoder.each(call, converted.signatures, ids), wanted, strict=True):
         yield given, expected[-len(given) :]
 
 

@@ -12,6 +12,7 @@ from edgekit.convert import decoder, graph, lean, lowered, module, prepare, quan
 from edgekit.convert.job import Converted, Job, signature_name, signatures, write_whole
 from edgekit.convert.tokens import Inputs, rows
 from edgekit.errors import BuildError, MissingExtra
+from edgekit.spec.manifest import Signature
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.quantize import Generation
 
@@ -107,6 +108,17 @@ def each(file: Path, inputs: Sequence[Inputs]) -> Iterator[np.ndarray]:
     runners = {name: interpreter.get_signature_runner(name) for name in interpreter.get_signature_list()}
     for one in inputs:
         yield rows(runners[signature_name(one["input_ids"].shape[1])](**one)["logits"], one)
+
+
+def entry_points(file: Path) -> decoder.Call:
+    """What runs the signatures of a file that generates, on one thread."""
+    interpreter = Interpreter(model_path=str(file), num_threads=1)
+
+    def call(signature: Signature, given: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        answer: dict[str, np.ndarray] = interpreter.get_signature_runner(signature.name)(**given)
+        return answer
+
+    return call
 
 
 def _converted(classifier: module.Classifier, lengths: Sequence[int], generation: Generation | None) -> bytes:

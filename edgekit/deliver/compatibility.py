@@ -49,11 +49,14 @@ def table(targets: Iterable[Target]) -> tuple[Verdict, ...]:
 
 def refuse(recipe: Recipe, target: Target) -> None:
     """Raise SpecError where the target runs none of the recipe's schemes in a format, or a scheme in none of its
-    formats, with every reason. One pair that does not run is only left out of the candidates, and told there."""
+    formats, with every reason; where ``convert.unfit`` lets them be dropped, only if nothing is left. One pair that
+    does not run is only left out of the candidates, and told there."""
     wanted = recipe.convert
-    asked = [(form, scheme) for form in wanted.formats for scheme in wanted.schemes if scheme in FORMAT_SCHEMES[form]]
-    cells = {pair: verdict(target, *pair) for pair in asked}
+    cells = _cells(recipe, target)
+    asked = list(cells)
     runs = [pair for pair, one in cells.items() if one.runtime]
+    if runs and wanted.unfit == "drop":
+        return
     formats = [form for form in wanted.formats if form in {one for one, _ in runs}]
     schemes = [scheme for scheme in wanted.schemes if scheme in {one for _, one in runs}]
     kept: Sequence[str]
@@ -79,6 +82,18 @@ def refuse(recipe: Recipe, target: Target) -> None:
         if kept
         else "take another target: 'edgekit targets --compatibility'",
     )
+
+
+def runnable(recipe: Recipe, target: Target) -> tuple[str, ...]:
+    """The recipe's formats of which the target runs a scheme that is asked for."""
+    runs = {form for (form, _), one in _cells(recipe, target).items() if one.runtime}
+    return tuple(form for form in recipe.convert.formats if form in runs)
+
+
+def _cells(recipe: Recipe, target: Target) -> dict[tuple[str, str], Verdict]:
+    wanted = recipe.convert
+    pairs = [(form, scheme) for form in wanted.formats for scheme in wanted.schemes if scheme in FORMAT_SCHEMES[form]]
+    return {pair: verdict(target, *pair) for pair in pairs}
 
 
 def _reason(target: Target, runtime: str, scheme: str) -> str:

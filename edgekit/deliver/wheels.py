@@ -6,6 +6,7 @@ read as well.
 
 from __future__ import annotations
 
+import fnmatch
 import hashlib
 import importlib.util
 import os
@@ -18,7 +19,7 @@ import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 
-from packaging.utils import InvalidWheelFilename, parse_wheel_filename
+from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel_filename
 
 from edgekit.deliver import debian, elf
 from edgekit.errors import PreflightError, SpecError, TransportError, UsageError, nearest
@@ -87,9 +88,12 @@ def resolve(
     Raises PreflightError where a wheel does not fit the board, SpecError where there is none, TransportError without
     network, UsageError without pip or apt.
     """
-    packages, others = runtime_packages(target, runtime), target.runtimes[runtime].debian
-    inputs = [sorted(packages), target.cpu.arch, target.os.python, target.os.glibc]
-    key = codec.digest([*inputs, sorted(others), target.os.suite] if others else inputs)[:24]
+    packages, support = runtime_packages(target, runtime), target.runtimes[runtime]
+    others = support.debian
+    inputs: list[object] = [sorted(packages), target.cpu.arch, target.os.python, target.os.glibc]
+    inputs += [sorted(others), target.os.suite] if others else []
+    inputs += [sorted(support.members.items())] if support.members else []
+    key = codec.digest(inputs)[:24]
     final = cache / "wheels" / key
     if (final / _LIST).is_file():
         return tuple(final / name for name in codec.loads(list[str], (final / _LIST).read_bytes()))
@@ -101,6 +105,8 @@ def resolve(
         if others:
             report(f"fetching {', '.join(others)} from Debian {target.os.suite} for {target.cpu.arch}", None)
             debian.fetch(others, target, archives(target.os.suite), temporary)
+        for name, patterns in support.members.items():
+            _thin(temporary, name, patterns)
         found = sorted(temporary.glob("*.whl"))
         for number, wheel in enumerate(found):
             report(f"checking {wheel.name}", number / len(found))
@@ -169,6 +175,27 @@ def check(wheel: Path, target: Target) -> None:
                 allowed=f"up to GLIBC_{target.os.glibc} (target {target.name})",
                 remedy="pin an older version of the package in the target file, or update the board's system",
             )
+
+
+def _thin(folder: Path, package: str, patterns: Sequence[str]) -> None:
+    """Write a package's wheel anew with the members that match, its metadata and licences. Its list of members goes: it
+    would no longer be true. Raises SpecError where there is no such wheel, or nothing matches."""
+    name = canonicalize_name(package)
+    for wheel in folder.glob("*.whl"):
+        if parse_wheel_filename(wheel.name)[0] == name:
+            break
+    else:
+        raise SpecError(f"no wheel of {package} is among the runtime's", where="$.runtimes.members", given=package)
+    thin = wheel.with_suffix(".thin")
+    with zipfile.ZipFile(wheel) as whole, zipfile.ZipFile(thin, "w") as kept:
+        members = sorted(whole.infolist(), key=lambda one: one.filename)
+        wanted = [one for one in members if any(fnmatch.fnmatchcase(one.filename, each) for each in patterns)]
+        if not wanted:
+            raise SpecError("no member of the wheel matches", where=wheel.name, given=list(patterns))
+        about = [one for one in members if ".dist-info/" in one.filename and not one.filename.endswith("/RECORD")]
+        for one in (*about, *wanted):
+            kept.writestr(one, whole.read(one), zipfile.ZIP_DEFLATED)
+    os.replace(thin, wheel)
 
 
 def newest_glibc(versions: Sequence[str]) -> str | None:

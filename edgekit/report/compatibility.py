@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from edgekit.report import markdown
 from edgekit.report.tables import Table
+from edgekit.spec.scheme import FORMAT_SCHEMES, GENERATING
 from edgekit.spec.target import Target, Verdict
 
 _HEAD = """# What runs where
@@ -17,6 +18,12 @@ before anything is trained. When a runtime's packages are fetched, on the host a
 of every ELF file in them are read: the machine, how floats are passed on 32-bit ARM, and the symbol versions of the C
 library must be the target's; wheels must be for its Python. On the board, before anything is sent, its live facts are
 held against the same: CPU flags, Python, C library, memory, disk.
+"""
+_LANGUAGE = """## Language models
+
+Every format scores a text: the logits of each of its next tokens, so its perplexity and the token it goes on with.
+Those that **write** have entry points over a cache of keys and values as well (`convert.generation`), so that a further
+token costs one pass over the weights, however many there were; a recipe that asks for it names no other.
 """
 _RUNTIMES = """## The runtimes
 
@@ -50,6 +57,8 @@ def page(targets: Sequence[Target], verdicts: Sequence[Verdict]) -> str:
         markdown.table(table),
         "\n".join(f"{n}. {markdown.escape(note)}" for n, note in enumerate(notes, 1)),
     ]
+    written = tuple((form, "scores, writes" if form in GENERATING else "scores") for form in FORMAT_SCHEMES)
+    parts += [_LANGUAGE, markdown.table(Table("", ("format", "a language model's file"), written))]
     parts += [_RUNTIMES, *(_target(one) for one in targets)]
     return "\n\n".join(one.strip() for one in parts) + "\n"
 
@@ -67,6 +76,7 @@ def _target(target: Target) -> str:
             continue
         parts = [", ".join(support.packages)]
         parts += [f"from Debian: {', '.join(support.debian)}"] if support.debian else []
+        parts += [f"of {package} only {', '.join(files)}" for package, files in support.members.items()]
         parts += [f"needs {' '.join(support.needs)}"] if support.needs else []
         parts += [f"takes {support.ram_mb} MB beside the model"] if support.ram_mb else []
         parts += [f"source: {support.source}"] if support.source else []

@@ -7,7 +7,7 @@ from typing import Literal, Optional, Tuple
 
 from edgekit.errors import SpecError
 from edgekit.spec.bounds import at_least, within
-from edgekit.spec.scheme import FORMAT_SCHEMES, PLANNED, STATIC, WEIGHT_BITS, Format, Scheme
+from edgekit.spec.scheme import FORMAT_SCHEMES, GENERATING, PLANNED, STATIC, WEIGHT_BITS, Format, Scheme
 
 BLOCKS = (32, 64, 128, 256)
 
@@ -128,14 +128,16 @@ class Generation:
 class Convert:
     """Which ``formats`` and ``schemes`` become candidates; the best measured one that meets the gates ships.
     ``calibration`` and ``quantization`` say how those of integers are made; formats other than tflite and onnx know
-    none of it and quantize to their runtime's own rules. With ``generation`` a language model's tflite files go on with
-    texts."""
+    none of it and quantize to their runtime's own rules. ``unfit`` says what becomes of a format, or a scheme, that the
+    target cannot run: the recipe is refused, or, with ``drop``, it is left out, and told, as long as another runs.
+    With ``generation`` a language model's files go on with texts, which tflite and onnx files can."""
 
     formats: Tuple[Format, ...] = ("tflite",)
     schemes: Tuple[Scheme, ...] = ("w32_a32_float", "w8_a32_dynamic", "w8_a8_static")
     calibration: Calibration = field(default_factory=Calibration)
     quantization: Quantization = field(default_factory=Quantization)
     generation: Optional[Generation] = None
+    unfit: Literal["refuse", "drop"] = "refuse"
 
     @property
     def context(self) -> int:
@@ -143,12 +145,14 @@ class Convert:
         return 0 if self.generation is None else self.generation.context
 
     def __post_init__(self) -> None:
-        if self.generation is not None and "tflite" not in self.formats:
+        unable = [one for one in self.formats if one not in GENERATING]
+        if self.generation is not None and unable:
             raise SpecError(
-                "only tflite files can generate",
-                where="$.generation",
+                "{} files score texts, they do not generate".format(" and ".join(unable)),
+                where="$.formats",
                 given=list(self.formats),
-                remedy="leave it out, or add the format tflite",
+                allowed=list(GENERATING),
+                remedy="leave them out, or generation: with generation every file must be able to, for any may ship",
             )
         if not self.formats or not self.schemes:
             raise SpecError("name at least one format and one scheme", where="$.formats")

@@ -59,6 +59,10 @@ STARTS_FROM: Dict[str, str] = {"tflite": "w32_a32_float", "onnx": "w32_a32_float
 #: Formats whose integers are made as the recipe says; the others follow their runtime's own rules.
 PLANNED: Tuple[str, ...] = ("tflite", "onnx")
 
+#: Formats whose language models can write: their files have entry points over a cache of keys and values. The others
+#: score a text: each of its next tokens, in one call without memory.
+GENERATING: Tuple[str, ...] = ("tflite", "onnx")
+
 #: Bits of a weight, in the schemes whose weights are whole numbers.
 WEIGHT_BITS: Dict[str, int] = {
     "w8_a32_weight": 8,

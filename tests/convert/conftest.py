@@ -50,3 +50,35 @@ def tiny_float(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) 
     out = tmp_path_factory.mktemp("float") / "model.tflite"
     tflite.export(module.load(tiny_checkpoint, LENGTHS), LENGTHS, out)
     return out
+
+
+@pytest.fixture(scope="session")
+def gpt2(tiny_models_of: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two layers, 512 positions, weights wide enough that its greedy text wanders."""
+    torch, transformers = pytest.importorskip("torch"), pytest.importorskip("transformers")
+    from decoder_kit import CONTEXT
+
+    from edgekit import compress
+
+    out = tmp_path_factory.mktemp("gpt2")
+    config = transformers.AutoConfig.from_pretrained(tiny_models_of["gpt2"])
+    config.n_positions, config.n_layer, config.initializer_range = CONTEXT, 2, 0.3
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(1)
+        transformers.GPT2LMHeadModel(config).save_pretrained(out / "plain")
+    (out / "plain" / "tokenizer.json").write_bytes((tiny_models_of["gpt2"] / "tokenizer.json").read_bytes())
+    compress.adopt(out / "plain", out / "model")
+    return out / "model"
+
+
+@pytest.fixture(scope="session")
+def recurrent(tiny_models_of: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Transformer-XL of two layers."""
+    from edgekit.models import checkpoint as checkpoints
+
+    out = tmp_path_factory.mktemp("recurrent") / "model"
+    loaded = checkpoints.load(tiny_models_of["transformer-xl"], task="language")
+    loaded.family.set_layers(loaded.module, list(loaded.family.layers(loaded.module))[:2])
+    loaded.teacher_layers = (0, 1)
+    checkpoints.save(loaded, out)
+    return out

@@ -3,50 +3,39 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("litert_torch")
-transformers = pytest.importorskip("transformers")
+pytest.importorskip("transformers")
 
-import language_kit  # noqa: E402
+from decoder_kit import (  # noqa: E402
+    CONTEXT,
+    LENGTHS,
+    MEMORY,
+    PIECES,
+    PROMPT,
+    TEXTS,
+    greedy,
+    segments,
+    transformers_own,
+    written,
+)
 
-from edgekit import compress, convert  # noqa: E402
 from edgekit.agent import tasks  # noqa: E402
 from edgekit.agent.runtimes import litert  # noqa: E402
 from edgekit.agent.spawn import Child, ChildFailed  # noqa: E402
-from edgekit.convert import decoder, flatbuffer, module, parity  # noqa: E402
+from edgekit.convert import decoder, flatbuffer, module, parity, tflite  # noqa: E402
 from edgekit.convert.job import Converted  # noqa: E402
-from edgekit.data.samples import Sample, Samples  # noqa: E402
 from edgekit.errors import BuildError, DeviceError  # noqa: E402
 from edgekit.models import checkpoint as checkpoints  # noqa: E402
 from edgekit.spec.manifest import DECODE  # noqa: E402
-from edgekit.spec.quantize import Calibration, Generation  # noqa: E402
+from edgekit.spec.quantize import Generation  # noqa: E402
 from edgekit.spec.wire import Generate, Generated  # noqa: E402
 
 pytestmark = pytest.mark.torch
-LENGTHS, CONTEXT, MEMORY = (8,), 512, 6
-WRITES = Generation(CONTEXT, chunk=8)
-TEXTS = tuple(dict.fromkeys(language_kit.texts(60)))
-PROMPT = (5, 77, 130, 9, 200, 31, 12, 8, 99, 150, 7)
-SAMPLES = Samples(Path("unused"), (), "0" * 64, [Sample(one, 0) for one in TEXTS], [], [])
-
-
-@pytest.fixture(scope="module")
-def gpt2(tiny_models_of: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Two layers, 512 positions, weights wide enough that its greedy text wanders."""
-    out = tmp_path_factory.mktemp("gpt2")
-    config = transformers.AutoConfig.from_pretrained(tiny_models_of["gpt2"])
-    config.n_positions, config.n_layer, config.initializer_range = CONTEXT, 2, 0.3
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(1)
-        transformers.GPT2LMHeadModel(config).save_pretrained(out / "plain")
-    (out / "plain" / "tokenizer.json").write_bytes((tiny_models_of["gpt2"] / "tokenizer.json").read_bytes())
-    compress.adopt(out / "plain", out / "model")
-    return out / "model"
 
 
 @pytest.fixture(scope="module")
@@ -54,47 +43,9 @@ def whole(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Converted:
     return written(gpt2, "w32_a32_float", tmp_path_factory.mktemp("float") / "float.tflite")
 
 
-def written(
-    folder: Path, scheme: str, out: Path, float_file: Path | None = None, generation: Generation | None = WRITES
-) -> Converted:
-    return convert.convert(
-        folder,
-        format="tflite",
-        scheme=scheme,
-        lengths=LENGTHS,
-        samples=SAMPLES,
-        calibration=Calibration(samples=32),
-        out=out,
-        seed=7,
-        float_file=float_file,
-        generation=generation,
-    )
-
-
-def greedy(model: Any, prompt: tuple[int, ...], count: int) -> list[int]:
-    """By the board's own code."""
-    model.keep(0)
-    model.feed(prompt)
-    found = []
-    for _ in range(count):
-        (token,), _ = model.likeliest(1)
-        found.append(token)
-        model.feed([token])
-    return found
-
-
 @pytest.mark.slow
 def test_greedy_output_is_transformers_own_for_200_tokens(whole: Converted, gpt2: Path) -> None:
-    plain = transformers.GPT2LMHeadModel.from_pretrained(gpt2.parent / "plain").eval()
-    asked = torch.tensor([PROMPT])
-    wanted = plain.generate(
-        asked,
-        attention_mask=torch.ones_like(asked),
-        do_sample=False,
-        max_new_tokens=200,
-        eos_token_id=None,
-        pad_token_id=0,
-    )[0, len(PROMPT) :].tolist()
+    wanted = transformers_own(gpt2, PROMPT, 200)
     assert len(set(wanted)) > 20, "a text that stands still proves little"
     model = litert.generating(str(whole.file), 1)
     assert greedy(model, PROMPT, 200) == wanted
@@ -176,37 +127,17 @@ def tiny_gpt2_scores(gpt2: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
     return written(gpt2, "w32_a32_float", tmp_path_factory.mktemp("scores") / "x.tflite", generation=None).file
 
 
+@pytest.mark.parametrize("form", ["ptl", "pte"])
+def test_a_format_without_a_cache_is_refused(form: str, gpt2: Path, tmp_path: Path) -> None:
+    with pytest.raises(BuildError, match=f"{form} files do not generate"):
+        written(gpt2, "w32_a32_float", tmp_path / f"x.{form}", form=form)
+    assert not list(tmp_path.iterdir())
+
+
 def test_a_context_longer_than_the_positions_is_refused(gpt2: Path) -> None:
     with pytest.raises(BuildError, match="longer than the model's positions") as refused:
         module.load(gpt2, LENGTHS, Generation(CONTEXT + 1))
     assert refused.value.where == "$.convert.generation.context"
-
-
-@pytest.fixture(scope="module")
-def recurrent(tiny_models_of: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Transformer-XL of two layers."""
-    out = tmp_path_factory.mktemp("recurrent") / "model"
-    loaded = checkpoints.load(tiny_models_of["transformer-xl"], task="language")
-    loaded.family.set_layers(loaded.module, list(loaded.family.layers(loaded.module))[:2])
-    loaded.teacher_layers = (0, 1)
-    checkpoints.save(loaded, out)
-    return out
-
-
-def segments(folder: Path, pieces: list[list[int]]) -> list[np.ndarray]:
-    """The logits after each of a text's ``pieces``, by the segment recurrence itself: memories of hidden states."""
-    model = checkpoints.load(folder).module.eval()
-    model.config.memory_length = MEMORY
-    mems, found = None, []
-    with torch.inference_mode():
-        for one in pieces:
-            read = model(torch.tensor([one]), mems=mems)
-            mems = read.mems
-            found.append(read.logits[0, -1].numpy())
-    return found
-
-
-PIECES = [[3, 7, 9, 11], [13], [2], [20, 21, 22, 23, 24], [8], [4], [4], [9], [17], [30, 31], [12], [5]]
 
 
 def test_a_rolling_cache_of_keys_and_values_is_the_segment_recurrence(recurrent: Path) -> None:
@@ -242,6 +173,6 @@ def test_the_board_reads_a_text_of_any_length_by_segments(recurrent: Path, tmp_p
             np.testing.assert_allclose(logits, wanted[tokens], rtol=1e-3, atol=1e-3)
     assert model.filled == sum(map(len, PIECES)) > 2 * MEMORY
     texts = [tuple(range(4, 12))]
-    (given,) = decoder.each(done.file, done.signatures, texts)
+    (given,) = decoder.each(tflite.entry_points(done.file), done.signatures, texts)
     wanted = segments(recurrent, [[4, 5, 6, 7], *([one] for one in range(8, 12))])
     np.testing.assert_allclose(given, np.stack(wanted), rtol=1e-3, atol=1e-3)

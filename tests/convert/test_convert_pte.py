@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,7 @@ import pytest
 pytest.importorskip("executorch")
 
 from edgekit import convert
-from edgekit.agent.runtimes import loader
+from edgekit.agent.runtimes import executorch, executorch_library, loader
 from edgekit.convert import parity
 from edgekit.convert.job import Converted
 from edgekit.data.samples import Samples
@@ -63,6 +67,45 @@ def test_the_devices_runtime_answers_the_same(written: Converted) -> None:
         given = np.array([ids], np.int32)
         (expected,) = parity.RUNNERS["pte"](written.file, [{"input_ids": given, "attention_mask": np.ones_like(given)}])
         np.testing.assert_allclose(runner.run(len(ids), ids, [1] * len(ids)), expected[0], atol=1e-5)
+
+
+def test_the_devices_runtime_takes_no_torch_along(written: Converted) -> None:
+    code = (
+        "import json, sys; from edgekit.agent.runtimes import loader;"
+        f"runner = loader('pte')({str(written.file)!r}, 2);"
+        "answer = list(runner.run(3, [3, 40, 4], [1] * 3));"
+        "print(json.dumps([answer, sorted({one.split('.')[0] for one in sys.modules})]))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    answer, modules = json.loads(done.stdout)
+    assert not {"torch", "executorch"} & set(modules)
+    assert "numpy" in modules
+    np.testing.assert_allclose(answer, loader("pte")(str(written.file), 1).run(3, [3, 40, 4], [1] * 3), atol=1e-4)
+
+
+def test_files_come_and_go_without_a_trace(written: Converted) -> None:
+    """A search loads hundreds into one process."""
+    load, sizes = loader("pte"), []
+    for _ in range(40):
+        load(str(written.file), 1).run(1, [3], [1])
+        sizes.append(int(Path("/proc/self/statm").read_text().split()[1]))
+    assert sizes[-1] - sizes[9] < 512, "pages"
+
+
+def test_a_release_with_other_symbols_or_other_tensors_is_refused_not_called(monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = executorch._folder()
+    assert folder is not None
+    monkeypatch.setitem(executorch_library._SYMBOLS, "execute", "_ZN10executorch7runtime6Method7executeEi")
+    with pytest.raises(DeviceError, match="cannot be called without torch"):
+        executorch_library.Library(folder)
+    monkeypatch.undo()
+    moved = [*executorch_library._Tensor._fields_[4:], *executorch_library._Tensor._fields_[:4]]
+    other = type("_Tensor", (ctypes.Structure,), {"_fields_": moved})
+    value = {"_fields_": [("tensor", ctypes.POINTER(other)), ("tag", ctypes.c_uint32)]}
+    monkeypatch.setattr(executorch_library, "_Tensor", other)
+    monkeypatch.setattr(executorch_library, "_Value", type("_Value", (ctypes.Structure,), value))
+    with pytest.raises(DeviceError, match="cannot be called without torch"):
+        executorch_library.Library(folder)
 
 
 def test_equal_inputs_give_equal_bytes(tiny_checkpoint: Path, words: Samples, tmp_path: Path) -> None:

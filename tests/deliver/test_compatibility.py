@@ -93,6 +93,25 @@ def test_a_format_is_refused_with_the_line_to_change() -> None:
     assert caught.value.remedy == "leave it out: --set 'convert.formats=[tflite]'"
 
 
+def test_a_recipe_may_let_drop_what_does_not_run_as_long_as_something_is_left() -> None:
+    settings = ("convert.formats=[tflite, onnx, pte, ptl]", "convert.unfit=drop")
+    asked = recipe(*settings)
+    compatibility.refuse(asked, ARMV7)
+    assert compatibility.runnable(asked, ARMV7) == ("tflite",)
+    assert compatibility.runnable(asked, RPI4) == ("tflite", "onnx", "pte", "ptl")
+    with pytest.raises(SpecError, match="onnxruntime has no wheels for 32-bit ARM"):
+        compatibility.refuse(recipe("convert.formats=[onnx, pte]", "convert.unfit=drop"), ARMV7)
+
+
+@pytest.mark.parametrize("name", ["minilm-formats", "gpt2-formats"])
+def test_the_recipes_of_all_formats_fit_every_board(name: str) -> None:
+    asked = load.recipe(load.recipe_file(name))
+    assert set(asked.convert.formats) == set(FORMAT_SCHEMES)
+    for target in load.targets():
+        compatibility.refuse(asked, target)
+        assert "tflite" in compatibility.runnable(asked, target)
+
+
 def test_one_pair_that_does_not_run_does_not_stop_the_others() -> None:
     lacking = with_runtime(RPI4, "torchscript", lacks={"w8_a32_dynamic": "it dies of SIGILL"})
     settings = ("convert.formats=[tflite, ptl]", "convert.schemes=[w32_a32_float, w8_a32_dynamic]")

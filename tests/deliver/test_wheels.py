@@ -216,6 +216,32 @@ def test_a_runtime_is_fetched_checked_and_cached(tiny, tmp_path: Path) -> None: 
     assert wheels.unpacked_size([found]) > len(elf_of(("GLIBC_2.28",)))
 
 
+def test_of_a_package_only_the_named_members_are_shipped(tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    target, index = tiny
+    with zipfile.ZipFile(next(index.iterdir()), "a") as archive:
+        archive.writestr("tiny/exporter.py", b"import everything\n" * 999)
+        archive.writestr("tiny_runtime-1.0.dist-info/LICENSE", b"do what you want")
+
+    def thin(patterns: tuple[str, ...], cache: str, package: str = "tiny_runtime") -> Path:
+        support = RuntimeSupport(("tiny-runtime==1.0",), members={package: patterns})
+        (found,) = wheels.resolve(replace(target, runtimes={"litert": support}), "litert", tmp_path / cache)
+        return found
+
+    found = thin(("tiny/*.so",), "a")
+    assert sorted(zipfile.ZipFile(found).namelist()) == [
+        "tiny/_c.so",
+        *(f"tiny_runtime-1.0.dist-info/{one}" for one in ("LICENSE", "METADATA", "WHEEL")),
+    ], "what is shipped, and what says whose it is; not the list of members, which would be wrong"
+    assert zipfile.ZipFile(found).read("tiny/_c.so") == elf_of(("GLIBC_2.28",))
+    assert found.read_bytes() == thin(("tiny/*.so",), "b").read_bytes()
+    (whole,) = wheels.resolve(target, "litert", tmp_path / "a")
+    assert whole.parent != found.parent, "another runtime"
+    with pytest.raises(SpecError, match="no member of the wheel matches"):
+        thin(("tiny/*.dll",), "a")
+    with pytest.raises(SpecError, match="no wheel of other"):
+        thin(("tiny/*.so",), "a", "other")
+
+
 def test_a_runtime_that_does_not_fit_leaves_nothing(tiny, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     target, index = tiny
     name = next(index.iterdir()).name

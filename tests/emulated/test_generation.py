@@ -7,10 +7,12 @@ from pathlib import Path
 
 import language_kit
 import pytest
+from served_kit import Service
 
 from edgekit import pipeline
 from edgekit.agent import generate, tasks
 from edgekit.bundle import blob_file
+from edgekit.client import Client
 from edgekit.errors import DeviceError
 from edgekit.home import Home
 from edgekit.outcome import Built
@@ -82,3 +84,14 @@ def test_it_refuses_a_prompt_longer_than_the_context_unless_there_is_a_window(ho
     found = pipeline.generate(long, device=NAME, max_tokens=30, window=True, home=home)
     assert found.stopped in ("max_tokens", "end")
     assert found.prompt_tokens == CONTEXT // 2
+
+
+def test_its_service_streams_to_this_host(home: Home, board: Device, built: Built, tmp_path: Path) -> None:
+    told = pipeline.generate("a cat", device=NAME, max_tokens=12, home=home)
+    with Service(home, NAME, tmp_path) as service, Client(service.url) as client:
+        text = client.generate("a cat", max_tokens=12)
+        pieces = list(text)
+        assert len(pieces) > 1
+        assert "".join(pieces) == told.text
+        assert text.whole().tokens == told.tokens
+        assert text.whole().release == built.digest

@@ -24,8 +24,10 @@ from edgekit.emulate import machine
 from edgekit.errors import BundleError, PreflightError, RolledBack, TransportError
 from edgekit.home import Home
 from edgekit.outcome import Built
+from edgekit.spec import codec
 from edgekit.spec.device import Device
 from edgekit.spec.manifest import Blob
+from edgekit.spec.setting import Setting, Tuning
 
 pytestmark = [pytest.mark.emulated, pytest.mark.torch, pytest.mark.slow]
 
@@ -121,6 +123,22 @@ def test_a_benchmark_repeats_within_one_per_cent(home: Home, deployed: str) -> N
     assert "counted" in page
     assert "A real board will differ" in page
     assert "not measured: no sensor" in page
+
+
+def test_a_sweep_is_kept_for_the_target_and_settled_by_deploy(home: Home, deployed: str, built: Built) -> None:
+    found = pipeline.tune(target="rpi4", samples=16, rounds=1, home=home)
+    assert all(one.ms for one in found.tried)
+    assert found.tried[0].setting.threads == 1
+    (kept,) = home.tunings.iterdir()
+    assert codec.loads(Tuning, kept.read_text()) == found
+    # as if another board of this kind had found it
+    kept.write_text(codec.dumps(dataclasses.replace(found, chosen=Setting(2, (0,)))))
+    assert pipeline.deploy(target="rpi4", home=home).already
+    (now,) = [one for one in pipeline.status(target="rpi4", home=home).releases if one.current]
+    assert now.setting == Setting(2, (0,))
+    answers = pipeline.predict(["sunny abc"], target="rpi4", home=home)
+    assert answers.release == built.digest
+    kept.unlink()
 
 
 def test_an_unsigned_or_damaged_bundle_never_reaches_the_board(

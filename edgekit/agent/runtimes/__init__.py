@@ -82,7 +82,12 @@ def _generating_tflite() -> LoadGenerating:
     return litert.generating if _tflite() is litert.load else tflite.generating
 
 
-_GENERATING: Dict[str, Callable[[], LoadGenerating]] = {"tflite": _generating_tflite}
+def _generating_onnx() -> LoadGenerating:
+    _onnx()
+    return onnx.generating
+
+
+_GENERATING: Dict[str, Callable[[], LoadGenerating]] = {"tflite": _generating_tflite, "onnx": _generating_onnx}
 
 
 def generating(format: str) -> LoadGenerating:

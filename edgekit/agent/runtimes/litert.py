@@ -5,7 +5,8 @@ from __future__ import annotations
 import importlib.util
 from typing import Any, Dict, List, Optional, Sequence
 
-from edgekit.agent.runtimes import cached, language
+from edgekit.agent.runtimes import language
+from edgekit.agent.runtimes.interpreted import Interpreted
 from edgekit.spec.task import NextTokens
 
 
@@ -25,11 +26,11 @@ def load(path: str, threads: int) -> Signatures:
     return Signatures(Interpreter(model_path=path, num_threads=threads))
 
 
-def generating(path: str, threads: int) -> cached.Cached:
+def generating(path: str, threads: int) -> Interpreted:
     """Load a file to generate with. Raises ValueError or RuntimeError where it is damaged."""
     from ai_edge_litert.interpreter import Interpreter
 
-    return cached.Cached(Interpreter(model_path=path, num_threads=threads))
+    return Interpreted(Interpreter(model_path=path, num_threads=threads))
 
 
 class Signatures:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 
-from edgekit.agent.runtimes.cached import Cached
+from edgekit.agent.runtimes.interpreted import Interpreted
 from edgekit.agent.runtimes.litert import Signatures
 
 
@@ -25,8 +25,8 @@ def load(path: str, threads: int) -> Signatures:
     return Signatures(Interpreter(model_path=path, num_threads=threads))
 
 
-def generating(path: str, threads: int) -> Cached:
+def generating(path: str, threads: int) -> Interpreted:
     """Load a file to generate with. Raises as ``load``."""
     from tflite_runtime.interpreter import Interpreter
 
-    return Cached(Interpreter(model_path=path, num_threads=threads))
+    return Interpreted(Interpreter(model_path=path, num_threads=threads))
