@@ -55,6 +55,11 @@ class Home:
         return self._made("history")
 
     @property
+    def tunings(self) -> Path:
+        """How each kind of board runs an artifact best, one JSON file each."""
+        return self._made("tunings")
+
+    @property
     def recipes(self) -> Path:
         """Recipes of one's own, known by their names."""
         return self.root / "recipes"

@@ -50,7 +50,15 @@ def read(root: Path, board: Path = Path("/")) -> Facts:
         os=_os_name(board),
         sensors=sensors.read(board),
         counted_clock="edgekit.clock=counted" in (_text(board / "proc/cmdline") or "").split(),
+        clocks_mhz=_clocks(board, os.cpu_count() or 1),
     )
+
+
+def _clocks(board: Path, cores: int) -> Tuple[int, ...]:
+    """Each core's highest clock in MHz; nothing where one does not tell it."""
+    said = [_text(board / f"sys/devices/system/cpu/cpu{one}/cpufreq/cpuinfo_max_freq") for one in range(cores)]
+    found = [int(one) // 1000 for one in said if one is not None and one.strip().isdigit()]
+    return tuple(found) if len(found) == cores else ()
 
 
 def elf_architecture(program: Path) -> str:

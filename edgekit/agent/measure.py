@@ -13,6 +13,7 @@ from edgekit.spec import wire
 from edgekit.spec.manifest import Artifact
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.result import Measured, Run
+from edgekit.spec.setting import Setting
 
 
 def model(root: Path, artifact: Artifact, threads: int = 1) -> tasks.Model:
@@ -47,7 +48,7 @@ def run(
     before, swapped = sensors.read(board), sensors.swapped_in(board)
     measured, failure = None, None
     try:
-        with Child(runtime, job.threads, host) as child:
+        with Child(runtime, Setting(job.threads, job.cores), host) as child:
             measured = child.ask("time", task, Measured, report, request.timeout_s)
     except ChildFailed as error:
         failure = error.message
@@ -73,7 +74,7 @@ def signatures(
     files = {str(store.need(root, one, "a model")): one.sha256 for one in request.models}
     task = tasks.Bare(request.format, tuple(files), request.lengths, request.threads, request.calls, request.warmup)
     before, swapped = sensors.read(board), sensors.swapped_in(board)
-    with Child(runtime, request.threads, host) as child:
+    with Child(runtime, Setting(request.threads), host) as child:
         answer = child.ask("bare", task, tasks.BareTimes, report, request.timeout_s)
     after, swapped = sensors.read(board), sensors.swapped_in(board) - swapped
     log.write(root, "timed", models=len(files), lengths=list(request.lengths), threads=request.threads)

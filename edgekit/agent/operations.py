@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Callable, Dict, Iterator, Optional, Set, Tuple
 
 from edgekit.agent import facts, lock, log, measure, record, release, store, tasks
+from edgekit.agent import generate as generating
 from edgekit.agent.serve import Lines, Operation
 from edgekit.agent.service import unit
 from edgekit.agent.spawn import Child, ChildFailed
@@ -133,10 +134,10 @@ def health(session: Session, args: wire.ReleaseName, report: Report) -> wire.Hea
     entry = record.read(session.root, args.release)
     manifest = record.manifest(session.root, args.release)
     golden = store.need(session.root, manifest.golden, "the golden cases")
-    task = tasks.Check(measure.model(session.root, manifest.optimized), str(golden))
+    task = tasks.Check(measure.model(session.root, manifest.optimized, entry.setting.threads), str(golden))
     folder = store.runtime_folder(session.root, entry.runtime)
     try:
-        with Child(folder, host=session.host) as child:
+        with Child(folder, entry.setting, session.host) as child:
             found = child.ask("check", task, wire.Health, report, HEALTH_S)
     except ChildFailed as error:
         found = wire.Health(False, 0, 0, "the runtime died: " + error.message)
@@ -179,6 +180,13 @@ def service(session: Session, args: Manage, report: Report) -> wire.Status:
     return _status(session)
 
 
+def settle(session: Session, args: wire.Settle, report: Report) -> None:
+    """A service loads it anew beside the one that answers."""
+    with _deploying(session):
+        release.settle(session.root, args.release, args.setting)
+    session.drop_predictor()
+
+
 def prune(session: Session, args: wire.Prune, report: Report) -> wire.Status:
     with _deploying(session):
         release.prune(session.root, args.keep)
@@ -191,7 +199,8 @@ def predict(session: Session, args: wire.Predict, report: Report) -> wire.Predic
     if now is None:
         raise DeviceError("no release is current on this device", remedy="deploy one: edgekit deploy")
     manifest = record.manifest(session.root, now)
-    task = tasks.Ask(measure.model(session.root, manifest.optimized), args.texts, manifest.labels, args.top)
+    threads = record.read(session.root, now).setting.threads
+    task = tasks.Ask(measure.model(session.root, manifest.optimized, threads), args.texts, manifest.labels, args.top)
     try:
         answers = _predictor(session, now).ask("ask", task, tasks.Answers, report, PREDICT_S)
     except ChildFailed:
@@ -208,13 +217,8 @@ def generate(session: Session, args: wire.Generate, report: Report) -> wire.Gene
     if now is None:
         raise DeviceError("no release is current on this device", remedy="deploy one: edgekit deploy")
     artifact = record.manifest(session.root, now).optimized
-    if artifact.context is None:
-        raise DeviceError(
-            "the current release was not made to generate",
-            given=artifact.name,
-            remedy="name convert.generation in a language model's recipe (task: language), build and deploy it",
-        )
-    task = tasks.Write(measure.model(session.root, artifact), args)
+    generating.check(artifact)
+    task = tasks.Write(measure.model(session.root, artifact, record.read(session.root, now).setting.threads), args)
     # a child that refuses lives on, with its cache; a dead one is replaced by the next question
     found = _predictor(session, now).ask("write", task, wire.Generated, report, GENERATE_S)
     log.write(session.root, "generated", release=now, tokens=len(found.tokens))
@@ -226,8 +230,8 @@ def _predictor(session: Session, now: str) -> Child:
     if session.predictor is not None and session.predictor[0] == now and session.predictor[1].alive:
         return session.predictor[1]
     session.drop_predictor()
-    folder = store.runtime_folder(session.root, record.read(session.root, now).runtime)
-    session.predictor = (now, Child(folder, host=session.host))
+    entry = record.read(session.root, now)
+    session.predictor = (now, Child(store.runtime_folder(session.root, entry.runtime), entry.setting, session.host))
     return session.predictor[1]
 
 
@@ -266,6 +270,7 @@ _OPERATIONS: Dict[str, Tuple[type, Callable[..., object]]] = {
     "confirm": (wire.ReleaseName, confirm),
     "rollback": (wire.Rollback, rollback),
     "status": (wire.Nothing, status),
+    "settle": (wire.Settle, settle),
     "prune": (wire.Prune, prune),
     "predict": (wire.Predict, predict),
     "generate": (wire.Generate, generate),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import List, Optional, Tuple
 
@@ -11,11 +11,13 @@ from edgekit.agent import files
 from edgekit.errors import BundleError, DeviceError, SpecError
 from edgekit.spec import codec, wire
 from edgekit.spec.manifest import Blob, Manifest
+from edgekit.spec.setting import Setting
 
 
 @dataclass(frozen=True)
 class Record:
-    """``previous`` is the release that was current when this one was activated; ``size`` in bytes of all its blobs."""
+    """``previous`` is the release that was current when this one was activated; ``size`` in bytes of all its blobs;
+    ``setting`` how its runtime works on this board."""
 
     release: str
     name: str
@@ -27,6 +29,7 @@ class Record:
     installed: float
     state: wire.State = "staged"
     previous: Optional[str] = None
+    setting: Setting = field(default_factory=Setting)
 
 
 def folder(root: Path, release: str) -> Path:

@@ -24,6 +24,7 @@ from edgekit.errors import BundleError, DeviceError
 from edgekit.spec import codec, wire
 from edgekit.spec.manifest import Manifest
 from edgekit.spec.progress import Report, quiet
+from edgekit.spec.setting import Setting
 
 
 def stage(root: Path, request: wire.Stage, report: Report = quiet) -> None:
@@ -108,6 +109,13 @@ def _install(root: Path, record: Record, text: bytes) -> None:
         shutil.rmtree(temporary, ignore_errors=True)
         raise
     files.sync(final.parent)
+
+
+def settle(root: Path, release: str, setting: Setting) -> None:
+    """Let a release run by this setting from now on. Raises DeviceError where it is not on the device."""
+    changed = dataclasses.replace(read(root, release), setting=setting)
+    files.write(folder(root, release) / "state.json", codec.dumps(changed))
+    log.write(root, "settled", release=release, threads=setting.threads, cores=list(setting.cores))
 
 
 def _mark(root: Path, record: Record, state: wire.State, went_back_to: Optional[str] = None) -> Record:
@@ -231,7 +239,14 @@ def status(root: Path) -> wire.Status:
     return wire.Status(
         releases=tuple(
             wire.ReleaseState(
-                one.release, one.name, one.state, one.release == now, one.installed, one.size, one.artifact
+                release=one.release,
+                name=one.name,
+                state=one.state,
+                current=one.release == now,
+                installed=one.installed,
+                size=one.size,
+                artifact=one.artifact,
+                setting=one.setting,
             )
             for one in records(root)
         ),

@@ -11,16 +11,18 @@ import sys
 import tempfile
 import time
 from pathlib import Path
-from typing import Any, Dict, List, Optional, Type, TypeVar
+from typing import Any, Dict, List, Optional, Sequence, Type, TypeVar
 
 from edgekit.agent.serve import HungUp, Lines, send
 from edgekit.errors import DeviceError
 from edgekit.spec import codec, wire
 from edgekit.spec.progress import Report, quiet
+from edgekit.spec.setting import Setting
 
 T = TypeVar("T")
 #: Where this code is imported from: a folder, or a zipapp, which is a path entry too.
 CODE = Path(__file__).parents[2]
+_ANY = Setting()
 
 
 class ChildFailed(DeviceError):
@@ -31,7 +33,7 @@ class Child:
     """One process that has a runtime's folder on its path. ``host`` is where the agent's own requests come from: when
     it ends, the child is killed."""
 
-    def __init__(self, runtime: Optional[Path], threads: int = 1, host: Optional[Lines] = None) -> None:
+    def __init__(self, runtime: Optional[Path], setting: Setting = _ANY, host: Optional[Lines] = None) -> None:
         self._host = host
         self._errors = tempfile.TemporaryFile()  # noqa: SIM115 - closed in end()
         self._process = subprocess.Popen(
@@ -39,11 +41,13 @@ class Child:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._errors,
-            env=_environment(runtime, threads),
+            env=_environment(runtime, setting.threads),
             # '-m' looks into the working directory first: never the user's
             cwd=CODE if CODE.is_dir() else "/",
             start_new_session=True,
         )
+        if setting.cores:
+            _pin(self._process.pid, setting.cores)
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         self._in = self._process.stdin.fileno()
@@ -74,7 +78,8 @@ class Child:
             if reply.kind == "progress":
                 report(reply.message, reply.fraction)
             elif reply.kind == "failed":
-                raise ChildFailed(_failure(reply.error or {}), remedy=(reply.error or {}).get("mend"))
+                error = reply.error or {}
+                raise ChildFailed(_failure(error), remedy=error.get("mend"), where=error.get("where"))
             else:
                 return codec.decode(answer, reply.result or {})
 
@@ -121,6 +126,15 @@ class Child:
 
     def __exit__(self, *_: object) -> None:
         self.end()
+
+
+def _pin(pid: int, cores: Sequence[int]) -> None:
+    """Let a process use these cores alone; before it has threads, which inherit it. Cores that are not there, or that
+    this process was not given itself, are passed over."""
+    there = set(cores) & os.sched_getaffinity(0)
+    if there:
+        with contextlib.suppress(ProcessLookupError):
+            os.sched_setaffinity(pid, there)
 
 
 def _environment(runtime: Optional[Path], threads: int) -> Dict[str, str]:

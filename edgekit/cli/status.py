@@ -39,11 +39,12 @@ def show(args: Namespace, status: Status, paper: Console) -> None:
                 one.state,
                 moment(one.installed),
                 megabytes(one.size),
+                str(one.setting.threads),
             )
             for one in status.releases
         ]
-        columns = ("", "release", "name", "artifact", "state", "installed (device's clock)", "size")
-        paper.print(table("", columns, rows, right=("size",)))
+        columns = ("", "release", "name", "artifact", "state", "installed (device's clock)", "size", "threads")
+        paper.print(table("", columns, rows, right=columns[-2:]))
     if status.service:
         show_service(status.service, paper)
     paper.print(f"store {megabytes(status.store_bytes)}, free {megabytes(status.disk_free)}")
