@@ -37,7 +37,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7, help="on the host; contenders take turns in each")
     parser.add_argument("--targets", nargs="*", default=("rpi4", "rpi5"), help="emulated boards; none: the host alone")
     parser.add_argument("--peers", nargs="+", default=PEERS, choices=PEERS)
-    parser.add_argument("--json", action="store_true", help="the raw figures instead of tables")
+    parser.add_argument("--record", type=Path, metavar="FILE", help="keep the figures as JSON, and a page beside it")
     asked = parser.parse_args()
     held = read(asked.samples)
     texts = peers.written(held, asked.out)
@@ -48,8 +48,20 @@ def main() -> None:
             subprocess.run([sys.executable, script, asked.checkpoint, asked.samples, asked.out, name], check=True)
     others = [contender.peer(name, asked.out, asked.checkpoint) for name in asked.peers]
     ours = [engine.Ours.of(one) for one in asked.bundles]
-    found = engine.run(others, ours, texts, asked.texts, asked.rounds, asked.targets, asked.checkpoint)
-    print(codec.dumps(found) if asked.json else columns.rendered(found))
+    found = engine.run(
+        others,
+        ours,
+        texts,
+        [one.label for one in held.test],
+        asked.texts,
+        asked.rounds,
+        asked.targets,
+        asked.checkpoint,
+    )
+    print(columns.rendered(found))
+    if asked.record:
+        asked.record.write_text(codec.dumps(found) + "\n", "utf-8")
+        asked.record.with_suffix(".md").write_text(columns.page(found), "utf-8")
 
 
 if __name__ == "__main__":

@@ -33,13 +33,14 @@ def _place(table: Table, title: str, cost: Callable[[Row, Sequence[int]], float 
     columns = [(f"{low}–{high} tokens", _texts(table, low, high)) for low, high in CLASSES]
     columns = [one for one in columns if one[1]] + [("mixed", list(range(len(table.tokens))))]
     lines = [
-        ["", *(f"{name} ({len(texts)})" for name, texts in columns), "file, MB"],
-        ["---", *["---:"] * (len(columns) + 1)],
+        ["", *(f"{name} ({len(texts)})" for name, texts in columns), "accuracy, %", "file, MB"],
+        ["---", *["---:"] * (len(columns) + 2)],
     ]
     for row in table.rows:
         cells = [cost(row, texts) for _, texts in columns]
-        lines.append([row.name, *("–" if one is None else f"{one:.3f}" for one in cells), f"{row.size / 1e6:.1f}"])
-    lines.append(["edgekit ahead of the best", *(_ahead(table, texts, cost) for _, texts in columns), ""])
+        figures = ["–" if one is None else f"{one:.3f}" for one in cells]
+        lines.append([row.name, *figures, f"{_accuracy(row, table.truth):.2f}", f"{row.size / 1e6:.1f}"])
+    lines.append(["edgekit ahead of the best", *(_ahead(table, texts, cost) for _, texts in columns), "", ""])
     return f"**{title}**\n\n" + "\n".join(f"| {' | '.join(one)} |" for one in lines)
 
 
@@ -48,6 +49,10 @@ def _ahead(table: Table, texts: Sequence[int], cost: Callable[[Row, Sequence[int
     others = [found for row in table.rows[: -table.ours] if (found := cost(row, texts)) is not None]
     ours = [found for row in table.rows[-table.ours :] if (found := cost(row, texts)) is not None]
     return f"{min(others) / min(ours):.2f}×" if others and ours else "–"
+
+
+def _accuracy(row: Row, truth: Sequence[int]) -> float:
+    return 100 * mean(given == label for given, label in zip(row.labels, truth, strict=True))
 
 
 def _texts(table: Table, low: int, high: int) -> list[int]:
@@ -61,3 +66,16 @@ def _host(row: Row, texts: Sequence[int]) -> float:
 def _board(row: Row, target: str, texts: Sequence[int]) -> float | None:
     found = row.counted.get(target)
     return None if found is None else mean(found[text] for text in texts)
+
+
+def page(table: Table) -> str:
+    """The tables with what has to be known of them."""
+    return (
+        "# The engine against plain scripts\n\n"
+        "Written by `python tools/bench-engine … --record docs/engine.json`, in one run: one fine-tuned MiniLM\n"
+        f"(6 layers × 384), its weights in every row, the first {len(table.tokens)} held-out texts of Debian's\n"
+        "package sections, one by one, on one thread. The peers are what one writes without edgekit: a tokenizer,\n"
+        "the runtime's Python package, its own quantizer. Each column is the texts of so many tokens, both ends\n"
+        "included.\n\n"
+        f"{rendered(table)}\n"
+    )

@@ -70,9 +70,11 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """``tokens`` of each text, as the model's own tokenizer counts them, after truncation."""
+    """``tokens`` of each text, as the model's own tokenizer counts them, after truncation, and ``truth``, its label.
+    The last ``ours`` rows are edgekit's."""
 
     tokens: tuple[int, ...]
+    truth: tuple[int, ...]
     rows: tuple[Row, ...]
     ours: int
 
@@ -81,19 +83,21 @@ def run(
     others: Sequence[Contender],
     ours: Sequence[Ours],
     texts: Path,
+    truth: Sequence[int],
     count: int,
     rounds: int,
     targets: Sequence[str],
     checkpoint: Path,
 ) -> Table:
-    """The rows of ``others``, then of ``ours``."""
+    """The rows of ``others``, then of ``ours``; ``truth`` are the labels of ``texts``."""
     rows = _on_host(others, ours, texts, count, rounds)
     for target in targets:
         rows = _on_board(target, rows, others, ours, texts, count)
     said = [json.loads(line)["text"] for line in texts.read_text().splitlines()[:count]]
     counts = lengths.counts(said, checkpoint / "tokenizer.json")
     longest = ours[0].artifact.lengths[-1]
-    return Table(tuple(min(one, longest) for one in counts), tuple(rows), len(ours))
+    tokens = tuple(min(one, longest) for one in counts)
+    return Table(tokens, tuple(truth[:count]), tuple(rows), len(ours))
 
 
 def _on_host(others: Sequence[Contender], ours: Sequence[Ours], texts: Path, count: int, rounds: int) -> list[Row]:
