@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from edgekit.client import Client
     from edgekit.pipeline import (
         analyze,
+        assess,
         bench,
         build,
         bundle_inspect,
@@ -44,12 +45,14 @@ if TYPE_CHECKING:
         service,
         status,
         targets,
+        tune,
     )
 
 __version__ = "0.1.0"
 __all__ = [
     "Client",
     "analyze",
+    "assess",
     "bench",
     "build",
     "bundle_inspect",
@@ -73,6 +76,7 @@ __all__ = [
     "service",
     "status",
     "targets",
+    "tune",
 ]
 
 

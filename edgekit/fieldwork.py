@@ -256,40 +256,16 @@ def predict_there(
     return ask("predict", wire.Predict(tuple(texts), top), wire.Predictions, home, target, device, report)
 
 
-def generate(
-    prompt: str,
+def generate_there(
+    asked: wire.Generate,
     *,
     target: str | None = None,
     device: str | None = None,
-    max_tokens: int = 64,
-    temperature: float = 0.0,
-    top_k: int | None = None,
-    top_p: float = 1.0,
-    seed: int = 0,
-    stop: Sequence[str] = (),
-    window: bool = False,
     tell: Callable[[str], None] | None = None,
     home: Home | None = None,
     report: Report = quiet,
 ) -> wire.Generated:
-    """A text that goes on with ``prompt``, by the deployed language model, on the device.
-
-    Args:
-        max_tokens: how many tokens it may have.
-        temperature: 0 takes the likeliest token each time; above, one is drawn, by ``seed``, of the ``top_k`` likeliest
-            and of the fewest that together reach the probability ``top_p``.
-        stop: texts that end it, and are left out.
-        window: let the oldest tokens fall out where the text is longer than the model's context, instead of refusing a
-            longer prompt and stopping where the context is full.
-        tell: hears each piece of the text as it is written.
-
-    Raises:
-        UsageError: the prompt is empty. SpecError: a setting is out of range. DeviceError: the release was not made to
-            generate, or the prompt is longer than its context.
-    """
-    if not prompt.strip():
-        raise UsageError("the prompt is empty", remedy='edgekit generate "how it begins" --target rpi4')
-    asked = wire.Generate(prompt, max_tokens, temperature, top_k, top_p, seed, tuple(stop), window)
+    """A text by the deployed language model, on the device; ``tell`` hears its pieces."""
 
     def heard(message: str, fraction: float | None = None) -> None:
         if fraction is None:

@@ -17,8 +17,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgekit import analyzing, load, lock, searching, serving, shelf
+from edgekit import analyzing, load, lock, searching, serving, shelf, tuning
 from edgekit import bundle as bundles
+from edgekit.asking import assess, generate, predict
 from edgekit.benchmark import history
 from edgekit.benchmark import plan as bench_plan
 from edgekit.benchmark import run as bench_run
@@ -32,7 +33,6 @@ from edgekit.errors import UsageError
 from edgekit.fieldwork import (
     Board,
     choose,
-    generate,
     logs,
     prune_releases,
     rollback,
@@ -54,7 +54,7 @@ from edgekit.judge import judge
 from edgekit.outcome import Analyzed, Benched, Built, Compatibility, Demo, Deployed, Reported, Searched, SearchPlan
 from edgekit.report import html as html_report
 from edgekit.report import markdown
-from edgekit.serving import predict, serve_local, service
+from edgekit.serving import serve_local, service
 from edgekit.spec import wire
 from edgekit.spec.device import Device
 from edgekit.spec.manifest import Blob, Manifest
@@ -63,9 +63,11 @@ from edgekit.spec.recipe import Recipe
 from edgekit.spec.result import Result, Run
 from edgekit.spec.target import Facts, Target
 from edgekit.stages import Stages, code_digest
+from edgekit.tuning import tune
 
 __all__ = [
     "analyze",
+    "assess",
     "bench",
     "build",
     "bundle_inspect",
@@ -92,6 +94,7 @@ __all__ = [
     "service",
     "status",
     "targets",
+    "tune",
     "verdicts",
 ]
 
@@ -146,7 +149,7 @@ def build(
     if kind:
         compatibility.refuse(asked, kind)
         # fetched and read now, so that one that does not fit the board is told before anything is trained
-        for form in asked.convert.formats:
+        for form in compatibility.runnable(asked, kind):
             runtime_wheels(home, kind, form, report)
     builder = Builder(asked, file.parent, home, report, kind)
     builder.stages.watch = guard.stage
@@ -322,6 +325,9 @@ def deploy(
             sources = {**apply.files(folder, manifest, manifest_file), **files}
             health = apply.apply(plan, agent, sources, report)
             done = replace(done, health=health, sent_bytes=plan.bytes_left)
+        tuned = tuning.kept(home, kind.name, manifest.optimized)
+        if tuned is not None:
+            tuning.settle(agent, digest, tuned)
         if service:
             runtime = kind.runtimes[preflight.runtime_for(kind, manifest.optimized.format)].ram_mb << 20
             now = serving.install(agent, manifest.optimized.blob.size, runtime, listen, token, report)

@@ -11,9 +11,10 @@ import pytest
 import edgekit
 
 PUBLIC = {
-    "analyze", "bench", "build", "bundle_inspect", "bundle_trust", "bundle_verify", "deploy", "device_add",
+    "analyze", "assess", "bench", "build", "bundle_inspect", "bundle_trust", "bundle_verify", "deploy", "device_add",
     "device_down", "device_list", "device_probe", "device_remove", "device_up", "generate", "logs", "predict",
     "prune_releases", "recipes", "rollback", "search", "serve_local", "service", "status", "targets",
+    "tune",
 }  # fmt: skip
 
 

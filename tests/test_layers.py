@@ -27,7 +27,9 @@ PIPELINE = {
     "analyzing",
     "starting",
     "answering",
+    "asking",
     "checking",
+    "tuning",
 }
 STAGES = {"data", "models", "compress", "convert", "bundle", "benchmark", "report", "emulate", "load"}
 ALLOWED: dict[str, set[str]] = {

@@ -106,3 +106,10 @@ def test_armv8_0_lacks_what_only_newer_cores_have() -> None:
 def test_a_board_is_told_by_its_model(model: str, names: list[str]) -> None:
     found = [one.name for one in load.targets() if any(fnmatch(model, pattern) for pattern in one.models)]
     assert found == names
+
+
+@pytest.mark.parametrize(
+    ("name", "instruction"), [("rpi4", "SMULL"), ("rpi5", "SDOT"), ("rpi2", "VMULL"), ("generic-aarch64", "SMULL")]
+)
+def test_a_target_tells_the_kernels_to_expect_for_int8(name: str, instruction: str) -> None:
+    assert load.target(name).cpu.int8.startswith(instruction)

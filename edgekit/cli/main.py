@@ -31,6 +31,7 @@ from edgekit.cli import (
     serve,
     status,
     targets,
+    tune,
 )
 from edgekit.cli.options import Parser, common
 from edgekit.cli.paper import document, paper
@@ -42,6 +43,7 @@ _VERBS = (
     analyze,
     deploy,
     bench,
+    tune,
     predict,
     generate,
     serve,

@@ -88,6 +88,7 @@ def _explain(one: Target, paper: Console) -> None:
     rows = [
         ("cpu", f"{one.cpu.cores} × {one.cpu.name}, {one.cpu.isa}, {one.cpu.clock_mhz} MHz, {one.cpu.arch}"),
         ("features", " ".join(one.cpu.features)),
+        ("int8 kernels", one.cpu.int8),
         ("memory", f"{one.ram_mb} MB"),
         ("system", f"{one.os.name}, Python {one.os.python}, glibc {one.os.glibc}"),
         ("sensors", ", ".join(one.sensors) or "none"),

@@ -20,7 +20,8 @@ SCHEMA = 1
 @dataclass(frozen=True)
 class Job:
     """What one child process measures. ``pad_to`` forces one length (the naive way); ``None`` takes the least bucket
-    that holds the text. ``samples`` texts are timed after ``warmup`` untimed ones."""
+    that holds the text. ``samples`` texts are timed after ``warmup`` untimed ones, on ``threads`` threads and on
+    ``cores`` (none: any)."""
 
     solution: str
     artifact: str
@@ -28,6 +29,7 @@ class Job:
     samples: int = 64
     warmup: int = 4
     threads: int = 1
+    cores: Tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)

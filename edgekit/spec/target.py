@@ -11,6 +11,15 @@ from edgekit.spec.scheme import Scheme
 SCHEMA = 1
 
 
+#: The instructions that int8 kernels are written in: the first flag that a CPU has decides, as in XNNPACK and MLAS.
+_INT8: Tuple[Tuple[str, str], ...] = (
+    ("i8mm", "SMMLA, 32 products an instruction"),
+    ("asimddp", "SDOT, 16 products an instruction"),
+    ("asimd", "SMULL and SMLAL in pairs, 16 products in three instructions: int8 gains little over float"),
+    ("neon", "VMULL and VMLAL in pairs, 8 products in two instructions: int8 gains little over float"),
+)
+
+
 @dataclass(frozen=True)
 class Cpu:
     """``features`` are the names Linux prints in /proc/cpuinfo that every board of this kind has.
@@ -24,6 +33,11 @@ class Cpu:
     cores: int
     clock_mhz: int
     features: Tuple[str, ...] = ()
+
+    @property
+    def int8(self) -> str:
+        """The kernels to expect for int8 products."""
+        return next((kernels for flag, kernels in _INT8 if flag in self.features), "none that are vectors")
 
 
 @dataclass(frozen=True)
@@ -40,7 +54,9 @@ class Os:
 @dataclass(frozen=True)
 class RuntimeSupport:
     """One runtime that can run there: ``packages`` are requirements ``name==version`` of wheels, ``debian`` packages
-    ``name=version`` of what has no wheel for the board; or ``refused`` says why it cannot.
+    ``name=version`` of what has no wheel for the board; or ``refused`` says why it cannot. Of a package that
+    ``members`` names, those files of its wheel are shipped that match one of the patterns: a small board need not
+    unpack thousands that nothing reads.
 
     ``needs`` are the CPU's flags that its code uses without asking for them first, ``ram_mb`` the memory it takes
     beside the model, ``lacks`` the schemes that it does not run, each with the reason, and ``source`` says where these
@@ -50,6 +66,7 @@ class RuntimeSupport:
     packages: Tuple[str, ...] = ()
     refused: Optional[str] = None
     debian: Tuple[str, ...] = ()
+    members: Dict[str, Tuple[str, ...]] = field(default_factory=dict)
     needs: Tuple[str, ...] = ()
     ram_mb: int = 0
     lacks: Dict[Scheme, str] = field(default_factory=dict)
@@ -127,7 +144,8 @@ class Facts:
     """What the agent read on a live board. Sizes in bytes, time in seconds since the epoch.
 
     ``arch`` is the *userland's* architecture (a 64-bit kernel may run a 32-bit userland), ``features`` the CPU flags
-    of /proc/cpuinfo, ``sensors`` the readings by name, in the unit the name ends with.
+    of /proc/cpuinfo, ``sensors`` the readings by name, in the unit the name ends with. ``clocks_mhz`` are the cores'
+    highest clocks by their numbers, where the board tells them.
     """
 
     arch: str
@@ -147,3 +165,4 @@ class Facts:
     os: str = ""
     sensors: Dict[str, float] = field(default_factory=dict)
     counted_clock: bool = False
+    clocks_mhz: Tuple[int, ...] = ()

@@ -40,6 +40,7 @@ from edgekit.spec.manifest import Artifact, Blob
 from edgekit.spec.result import Job
 from edgekit.spec.scheme import Format
 from edgekit.spec.service import ServiceState
+from edgekit.spec.setting import Setting
 
 PROTOCOL = 1
 #: The folder of a runtime whose shared libraries the loader finds by their names: those of packages that are no wheels.
@@ -126,6 +127,14 @@ class ReleaseName:
 
 
 @dataclass(frozen=True)
+class Settle:
+    """From now on ``release`` runs by this ``setting``."""
+
+    release: str
+    setting: Setting
+
+
+@dataclass(frozen=True)
 class Health:
     """``failure`` is empty when every golden case gave its label; otherwise what went wrong, in a sentence."""
 
@@ -149,7 +158,8 @@ class Prune:
 
 @dataclass(frozen=True)
 class ReleaseState:
-    """``installed`` is the device's clock, seconds since the epoch; ``size`` in bytes; ``name`` is the manifest's."""
+    """``installed`` is the device's clock, seconds since the epoch; ``size`` in bytes; ``name`` is the manifest's;
+    ``setting`` is how its runtime works."""
 
     release: str
     name: str
@@ -158,6 +168,7 @@ class ReleaseState:
     installed: float
     size: int
     artifact: str = ""
+    setting: Setting = field(default_factory=Setting)
 
 
 @dataclass(frozen=True)
@@ -247,15 +258,15 @@ class Generate:
             )
 
 
-StoppedBy = Literal["end", "stop", "max_tokens", "context"]
+StoppedBy = Literal["end", "stop", "max_tokens", "context", "time"]
 
 
 @dataclass(frozen=True)
 class Generated:
     """``text`` and ``tokens`` go on with the prompt, of whose ``prompt_tokens`` the cache still held ``reused``.
-    ``stopped`` by the model's own ``end`` token, a ``stop`` word, or because there was no more room in ``max_tokens``
-    or the ``context``. ``prefill_ms`` is reading the prompt and choosing the first token, ``token_ms`` the same of each
-    further one, on the device's clock."""
+    ``stopped`` by the model's own ``end`` token, a ``stop`` word, because there was no more room in ``max_tokens`` or
+    the ``context``, or because a service gave it no more ``time``. ``prefill_ms`` is reading the prompt and choosing
+    the first token, ``token_ms`` the same of each further one, on the device's clock."""
 
     text: str
     tokens: Tuple[int, ...]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -61,6 +62,12 @@ def test_the_prompt_may_come_from_stdin(cli: Any, answers: Any, monkeypatch: pyt
     ran = cli("generate", "-", "-q")
     assert (ran.code, ran.err) == (0, "")
     assert calls[0].args == ("two lines\nof it",)
+
+
+def test_a_service_is_asked_by_its_url(cli: Any, answers: Any) -> None:
+    calls = answers("generate", streaming)
+    assert cli("generate", "a", "--url", "http://127.0.0.1:1", "--token-file", "token").code == 0
+    assert (calls[0].kwargs["url"], calls[0].kwargs["token_file"]) == ("http://127.0.0.1:1", Path("token"))
 
 
 @pytest.mark.parametrize("flags", [("--max-tokens", "0"), ("--temperature", "-1"), ("--top-p", "x"), ("--top-k", "0")])

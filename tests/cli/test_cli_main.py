@@ -16,7 +16,7 @@ from edgekit.cli.main import main
 from edgekit.spec.wire import LogLines, Status
 
 TOP = ["build", "deploy", "bench", "predict", "status", "rollback", "prune-releases", "logs", "device", "report"]
-TOP += ["targets", "recipes", "bundle", "demo", "completion", "serve"]
+TOP += ["targets", "recipes", "bundle", "demo", "completion", "serve", "tune"]
 VERBS = [
     [],
     *([one] for one in TOP),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from edgekit.outcome import Deployed, Served
+from edgekit.outcome import Assessed, Deployed, Served, Share
 from edgekit.spec.service import Answering, ServiceState
 from edgekit.spec.wire import Prediction, Predictions, Score, Status
 
@@ -77,6 +77,10 @@ def test_here_it_becomes_the_service(cli: Any, answers: Any, monkeypatch: pytest
         (["predict", "a", "--url", "nonsense"], "not the address of a service"),
         (["predict", "a", "--url", "unix:/s", "--device", "pi"], "not both"),
         (["predict", " ", "--url", "unix:/s"], "a text is empty"),
+        (["predict"], "texts, or --samples"),
+        (["predict", "a", "--samples", "x.csv"], "texts, or --samples"),
+        (["generate", " ", "--url", "unix:/s"], "the prompt is empty"),
+        (["generate", "a", "--url", "unix:/s", "--device", "pi"], "not both"),
         (["predict", "a", "--url", "unix:/s", "--token-file", "/nowhere"], "the token cannot be read"),
     ],
 )
@@ -90,3 +94,20 @@ def test_how_many_were_handed_on_is_told(cli: Any, answers: Any) -> None:
     answers("predict", Predictions("cd" * 32, "student", (one, one), handed=(1,)))
     ran = cli("predict", "a", "b", "--device", "pi", "--fallback", "http://server:1")
     assert "1 of 2 were unsure, and answered by http://server:1" in ran.out
+
+
+def test_what_stays_local_at_which_accuracy_is_a_table(cli: Any, answers: Any) -> None:
+    rows = (Share(0.0, 100.0, 80.0, 0, None, 80.0), Share(0.61, 50.0, 96.0, 10, 90.0, 93.0))
+    own = Share(None, 75.0, 93.3, 5, 80.0, 90.0)
+    calls = answers("assess", Assessed("cd" * 32, "student", 20, rows, own, "http://server:1", 95.0))
+    argv = ("predict", "--samples", "held.csv", "--device", "pi", "--fallback", "http://server:1")
+    ran = cli(*argv)
+    lines = [" ".join(one.split()) for one in ran.out.splitlines()]
+    assert "sure from stay here of them right handed on of them right there right together" in lines
+    assert "0.6100 50.0 % 96.0 % 10 90.0 % 93.0 %" in lines
+    assert "its own 75.0 % 93.3 % 5 80.0 % 90.0 %" in lines
+    assert "handed on to http://server:1, which alone is right in 95.0 % of them" in lines
+    assert calls[0].args == (Path("held.csv"),)
+    assert cli(*argv, "--json").json["rows"][1]["together"] == 93.0
+    answers("assess", Assessed("cd" * 32, "student", 20, rows, own))
+    assert "handed" not in cli("predict", "--samples", "held.csv").out

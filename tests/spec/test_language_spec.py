@@ -83,13 +83,13 @@ def test_what_was_written_before_there_were_language_models_still_decodes() -> N
     assert codec.decode(Artifact, {**artifact, "blob": blob, "tokenizer": blob}).perplexity is None
 
 
-def test_only_a_language_model_in_tflite_generates() -> None:
+def test_only_a_language_model_in_tflite_or_onnx_generates() -> None:
     asked = {"generation": {"context": 64}}
     assert recipe(convert=asked).convert.context == 64
     assert recipe().convert.context == 0
     for changed, where in (
         ({"task": "classify", "data": {"source": "debian-sections"}, "convert": asked}, "$.convert.generation"),
-        ({"convert": {**asked, "formats": ["ptl"]}}, "$.convert.generation"),
+        ({"convert": {**asked, "formats": ["tflite", "ptl"]}}, "$.convert.formats"),
         ({"convert": {"generation": {"context": 1}}}, "$.convert.generation.context"),
     ):
         with pytest.raises(SpecError) as refused:
