@@ -26,7 +26,8 @@ from edgekit.spec.target import Target
 
 #: ``name=version``, as apt takes it.
 PIN = re.compile(r"[a-z0-9][a-z0-9+.-]+=[0-9][A-Za-z0-9.+~:-]*")
-_ARCHIVE = "deb http://deb.debian.org/debian {} main"
+#: Names an archive of Debian on a host whose own apt has none.
+MIRROR = "EDGEKIT_DEBIAN_MIRROR"
 _MODULES = "usr/lib/python3/dist-packages/"
 _LIBRARIES = re.compile(r"usr/lib/[a-z0-9_-]+-linux-[a-z]+/(?:[^/]+/)*lib[^/]+\.so\.[^/]+")
 _TAGS = {"arm64": "aarch64", "armhf": "armv7l"}
@@ -37,10 +38,10 @@ def fetch(packages: Sequence[str], target: Target, archives: Sequence[str], fold
     """Fetch ``name=version`` packages and write each as a wheel into ``folder``. Equal packages give equal bytes.
 
     Args:
-        archives: lines of sources.list(5) for the target's release; Debian's own archive where empty.
+        archives: lines of sources.list(5) for the target's release; where empty, of ``EDGEKIT_DEBIAN_MIRROR``.
 
-    Raises UsageError without apt, TransportError where the archive cannot be reached, SpecError where it has no such
-    version.
+    Raises UsageError without apt or an archive, TransportError where the archive cannot be reached, SpecError where it
+    has no such version.
     """
     if shutil.which("apt-get") is None:
         raise UsageError(
@@ -76,12 +77,23 @@ def wheel(package: bytes, name: str, version: str, target: Target, folder: Path)
     return file
 
 
+def _mirror(suite: str) -> str:
+    mirror = os.environ.get(MIRROR)
+    if not mirror:
+        raise UsageError(
+            "this host's apt names no archive of Debian",
+            given=suite,
+            remedy=f"name one: export {MIRROR}=http://…/debian",
+        )
+    return f"deb {mirror} {suite} main"
+
+
 def _apt(place: Path, target: Target, archives: Sequence[str]) -> list[str]:
     """apt with a state of its own: it knows the board's architecture and release, and nothing that is installed."""
     for one in ("state/lists/partial", "cache/archives/partial"):
         (place / one).mkdir(parents=True)
     (place / "status").touch()
-    lines = archives or [_ARCHIVE.format(target.os.suite)]
+    lines = archives or [_mirror(target.os.suite)]
     (place / "sources.list").write_text("".join(f"{one}\n" for one in lines))
     options = {
         "Dir::State": place / "state",

@@ -95,6 +95,20 @@ def test_without_apt_there_is_a_remedy(tmp_path: Path, monkeypatch: pytest.Monke
     assert "Debian or Ubuntu host" in str(caught.value.remedy)
 
 
+def test_without_an_archive_one_is_asked_for_and_the_named_one_is_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not Path("/usr/bin/apt-get").exists():
+        pytest.skip("no apt here")
+    monkeypatch.delenv(debian.MIRROR, raising=False)
+    with pytest.raises(UsageError, match="names no archive of Debian") as caught:
+        debian.fetch(PACKAGES, ARMV7, (), tmp_path)
+    assert debian.MIRROR in str(caught.value.remedy)
+    monkeypatch.setenv(debian.MIRROR, "http://127.0.0.1:9/debian")
+    with pytest.raises(TransportError, match="cannot be reached"):
+        debian.fetch(PACKAGES, ARMV7, (), tmp_path)
+
+
 def test_an_archive_out_of_reach_is_a_transport_error_and_leaves_nothing(tmp_path: Path) -> None:
     folder = tmp_path / "wheels"
     folder.mkdir()
