@@ -325,7 +325,7 @@ def deploy(
             sources = {**apply.files(folder, manifest, manifest_file), **files}
             health = apply.apply(plan, agent, sources, report)
             done = replace(done, health=health, sent_bytes=plan.bytes_left)
-        tuned = tuning.kept(home, kind.name, manifest.optimized)
+        tuned = tuning.kept(home, chosen, manifest.optimized)
         if tuned is not None:
             tuning.settle(agent, digest, tuned)
         if service:

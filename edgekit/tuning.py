@@ -18,6 +18,7 @@ from edgekit.errors import DeviceError, UsageError
 from edgekit.fieldwork import Board, choose
 from edgekit.home import Home
 from edgekit.spec import codec, wire
+from edgekit.spec.device import Device
 from edgekit.spec.manifest import Artifact, Blob
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.result import Job, Run
@@ -61,16 +62,25 @@ def tune(
         answers = len(manifest.labels) or artifact.answers
         tried = _timed(board.agent, artifact, manifest.samples, runtime, answers, ways, count, rounds, report)
         best = sweep.choose(tried)
-        found = Tuning(chosen.target, artifact.blob.sha256, chosen.name, count, rounds, tried, best)
-        _keep(_file(home, chosen.target, artifact), codec.dumps(found) + "\n")
+        found = Tuning(
+            target=chosen.target,
+            artifact=artifact.blob.sha256,
+            device=chosen.name,
+            emulated=chosen.emulated is not None,
+            samples=count,
+            rounds=rounds,
+            tried=tried,
+            chosen=best,
+        )
+        keep(home, chosen, artifact, found)
         settle(board.agent, digest, best)
     return found
 
 
-def kept(home: Home, target: str, artifact: Artifact) -> Setting | None:
-    """What a sweep on this target chose for this artifact; ``None`` where there was none. Raises SpecError for a file
-    that cannot be read."""
-    file = _file(home, target, artifact)
+def kept(home: Home, device: Device, artifact: Artifact) -> Setting | None:
+    """What a sweep on a board of this device's kind chose for this artifact; ``None`` where there was none. Emulated
+    boards and real ones know nothing of each other. Raises SpecError for a file that cannot be read."""
+    file = _file(home, device, artifact)
     return codec.loads(Tuning, file.read_text("utf-8"), str(file)).chosen if file.is_file() else None
 
 
@@ -122,13 +132,16 @@ def describe(setting: Setting) -> str:
     return f"{threads} on cores {', '.join(map(str, setting.cores))}" if setting.cores else f"{threads} on any core"
 
 
-def _file(home: Home, target: str, artifact: Artifact) -> Path:
-    return home.tunings / f"{target}-{artifact.blob.sha256[:24]}.json"
+def _file(home: Home, device: Device, artifact: Artifact) -> Path:
+    kind = "-emulated" if device.emulated else ""
+    return home.tunings / f"{device.target}{kind}-{artifact.blob.sha256[:24]}.json"
 
 
-def _keep(file: Path, text: str) -> None:
+def keep(home: Home, device: Device, artifact: Artifact, found: Tuning) -> None:
+    """Whole or not at all, in place of an earlier one."""
+    file = _file(home, device, artifact)
     part = file.with_name(f".{file.name}.{os.getpid()}")
-    part.write_text(text, encoding="utf-8")
+    part.write_text(codec.dumps(found) + "\n", encoding="utf-8")
     os.replace(part, file)
 
 

@@ -62,5 +62,5 @@ def show(args: Namespace, found: Tuning, paper: Console) -> None:
     paper.print(table(f"{found.device} ({found.target})", columns, rows, right=columns[1:2] + columns[3:5]))
     paper.print(
         f"medians of {found.samples} texts × {found.rounds} rounds, end to end on the board's clock; "
-        f"kept for every {found.target}"
+        f"kept for every {'emulated ' if found.emulated else ''}{found.target}"
     )

@@ -38,11 +38,13 @@ class Tried:
 @dataclass(frozen=True)
 class Tuning:
     """What a sweep found for one artifact on one target. ``artifact`` is the SHA-256 of its file, ``device`` the board
-    it was timed on, ``samples`` the texts a round, ``rounds`` how often each way was timed, in turns."""
+    it was timed on, ``emulated`` whether that was no real one, ``samples`` the texts a round, ``rounds`` how often each
+    way was timed, in turns."""
 
     target: str
     artifact: str
     device: str
+    emulated: bool
     samples: int
     rounds: int
     tried: Tuple[Tried, ...]

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from edgekit.home import Home
+
 
 @pytest.fixture(scope="session")
 def board_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
@@ -16,3 +18,11 @@ def board_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         Path(kept).mkdir(parents=True, exist_ok=True)
         return Path(kept)
     return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory, board_cache: Path) -> Home:
+    """Of one module's own, over the shared cache."""
+    root = tmp_path_factory.mktemp("home")
+    (root / "cache").symlink_to(board_cache)
+    return Home(root)

@@ -26,13 +26,6 @@ INT8 = SCHEMES[2:]
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, board_cache: Path) -> Home:
-    root = tmp_path_factory.mktemp("home")
-    (root / "cache").symlink_to(board_cache)
-    return Home(root)
-
-
-@pytest.fixture(scope="module")
 def board(home: Home) -> Iterator[Device]:
     yield pipeline.device_up(TARGET, clock="counted", home=home)
     pipeline.device_down(every=True, home=home)

@@ -20,13 +20,6 @@ FINETUNED = RECIPE.partition("  - vocabulary")[0] + "convert: {schemes: [w32_a32
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, board_cache: Path) -> Home:
-    root = tmp_path_factory.mktemp("home")
-    (root / "cache").symlink_to(board_cache)
-    return Home(root)
-
-
-@pytest.fixture(scope="module")
 def board(home: Home) -> Iterator[Device]:
     yield pipeline.device_up("rpi4", clock="counted", home=home)
     assert pipeline.device_down(every=True, home=home) == ("rpi4",)

@@ -58,13 +58,6 @@ class Family:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, board_cache: Path) -> Home:
-    root = tmp_path_factory.mktemp("home")
-    (root / "cache").symlink_to(board_cache)
-    return Home(root)
-
-
-@pytest.fixture(scope="module")
 def families(
     home: Home, tiny_bert: Path, tiny_models_of: dict[str, Path], tmp_path_factory: pytest.TempPathFactory
 ) -> tuple[Family, ...]:

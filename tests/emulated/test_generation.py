@@ -36,13 +36,6 @@ convert:
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, board_cache: Path) -> Home:
-    root = tmp_path_factory.mktemp("home")
-    (root / "cache").symlink_to(board_cache)
-    return Home(root)
-
-
-@pytest.fixture(scope="module")
 def built(home: Home, tiny_models_of: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> Built:
     recipe = language_kit.write(tmp_path_factory.mktemp("recipe"), tiny_models_of["gpt2"], RECIPE, count=120)
     return pipeline.build(recipe, home=home)

@@ -25,13 +25,6 @@ ONNX = (
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, board_cache: Path) -> Home:
-    root = tmp_path_factory.mktemp("home")
-    (root / "cache").symlink_to(board_cache)
-    return Home(root)
-
-
-@pytest.fixture(scope="module")
 def board(home: Home) -> Iterator[str]:
     yield pipeline.device_up("rpi4", name=NAME, clock="counted", home=home).name
     assert pipeline.device_down(every=True, home=home) == (NAME,)

@@ -45,13 +45,6 @@ gates: {accuracy_drop: 60}
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory, board_cache: Path) -> Home:
-    root = tmp_path_factory.mktemp("home")
-    (root / "cache").symlink_to(board_cache)
-    return Home(root)
-
-
-@pytest.fixture(scope="module")
 def built(home: Home, tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Built:
     return pipeline.build(write(tmp_path_factory.mktemp("recipe"), tiny_bert, RECIPE), home=home)
 

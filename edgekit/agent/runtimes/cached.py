@@ -6,6 +6,7 @@ What a format has of its own is how some tokens are computed, and where the cach
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any, Iterable, List, Optional, Sequence, Tuple
 
 from edgekit.errors import DeviceError
@@ -14,7 +15,7 @@ from edgekit.errors import DeviceError
 Rows = Tuple[Any, Any, Any]
 
 
-class Cached:
+class Cached(ABC):
     """Satisfies ``edgekit.agent.runtimes.Generating``. ``names`` are the model's inputs; of a prompt, ``chunk`` tokens
     are read at once."""
 
@@ -56,13 +57,13 @@ class Cached:
         order = chosen[numpy.argsort(-logits[chosen], kind="stable")][:count]
         return order.tolist(), logits[order].tolist()
 
+    @abstractmethod
     def _compute(self, ids: List[int]) -> Rows:
         """Read further tokens, at most a chunk of them, over the cache as it is."""
-        raise NotImplementedError
 
+    @abstractmethod
     def _input(self, name: str) -> Any:
         """A part of the cache where it is: what is written there is read next time."""
-        raise NotImplementedError
 
     def _take(self, rows: Rows, count: int) -> None:
         """Put the rows of ``count`` tokens into the cache, behind the others."""
