@@ -100,16 +100,17 @@ def test_the_taylor_score_of_a_block_is_the_slope_of_the_loss_along_its_mask(tea
     up = loaded.family.feed_forward(loaded.family.layers(loaded.module)[0]).up
     with weights.masked([up], (4, 8)) as masks:
         (found,) = weights.scores("taylor", loaded, [up], masks, data, 7)
+        row, column = divmod(int(found.argmax()), found.shape[1])  # the steepest: the loss itself is a float32
         loaded.module.double()
 
         def loss(step: float) -> float:
-            masks[0].open[2, 1] += step
+            masks[0].open[row, column] += step
             with torch.inference_mode():
                 return nll(loaded.module(one.input_ids, one.attention_mask).logits, one.labels).sum().item()
 
-        slope = (loss(1e-3) - loss(-2e-3)) / 2e-3
-    assert found[2, 1].item() == pytest.approx(abs(slope), rel=1e-2)
-    assert abs(slope) > 1e-5
+        slope = (loss(1e-2) - loss(-2e-2)) / 2e-2
+    assert found[row, column].item() == pytest.approx(abs(slope), rel=1e-2)
+    assert abs(slope) > 1e-2
 
 
 def test_a_sensitive_layer_keeps_more(teacher: Path, samples: Samples) -> None:
