@@ -130,7 +130,6 @@ def _on_board(
         asks: dict[str, Callable[[], Sequence[float]]] = {
             one.name: lambda one=one: running.on_board(board, one, texts, count)["end_to_end"]  # type: ignore[misc]
             for one in others
-            if one.runtime in running.PACKAGES
         }
         for one in ours:
             asks[one.name] = lambda one=one: (
@@ -138,12 +137,10 @@ def _on_board(
                     one.ask(board.agent, texts, count, board.runtime(one.artifact.format))
                 ).end_to_end
             )
-        return [_counted(target, row, asks.get(row.name)) for row in rows]
+        return [_counted(target, row, asks[row.name]) for row in rows]
 
 
-def _counted(target: str, row: Row, ask: Callable[[], Sequence[float]] | None) -> Row:
-    if ask is None:
-        return _with(row, target, missing="its wheel for ARM links a torch that only comes with CUDA")
+def _counted(target: str, row: Row, ask: Callable[[], Sequence[float]]) -> Row:
     try:
         found = tuple(one / NS_PER_INSTRUCTION for one in ask())
     except EdgekitError as error:

@@ -1,4 +1,5 @@
-"""Times one peer where it runs: tokenize, infer, answer, one text at a time, on one thread. Python 3.9, no edgekit.
+"""Times one peer where it runs: tokenize, infer, answer, one text at a time, on one thread. Python 3.9, no edgekit, but
+for ``executorch-bare``.
 
 ``board.py SPEC`` reads a JSON file: runtime, file, tokenizer, texts (JSON lines), count, lengths. For each line of its
 input it answers all texts once more and prints one JSON line.
@@ -75,8 +76,20 @@ def executorch(file):
     loaded = Runtime.get().load_program(file).load_method("forward")
 
     def run(ids):
-        one = torch.tensor([ids])
+        one = torch.tensor([ids], dtype=torch.int32)
         return loaded.execute([one, torch.ones_like(one)])[0][0].tolist()
+
+    return run
+
+
+def executorch_bare(file):
+    """Where its Python module cannot be had, for want of torch: by edgekit's calls of the same C++ libraries."""
+    from edgekit.agent.runtimes import executorch as bare
+
+    loaded = bare.load(file, 1)
+
+    def run(ids):
+        return list(loaded.run(len(ids), ids, [1] * len(ids)))
 
     return run
 
@@ -90,7 +103,7 @@ def main(file):
     tokenizer = tokenizers.Tokenizer.from_file(spec["tokenizer"])
     tokenizer.no_padding()
     tokenizer.enable_truncation(max_length=(spec["lengths"] or [64])[-1])
-    loaders = {"onnx": onnx, "torch": torchscript, "executorch": executorch}
+    loaders = {"onnx": onnx, "torch": torchscript, "executorch": executorch, "executorch-bare": executorch_bare}
     if spec["runtime"] == "litert":
         run = litert(spec["file"], spec["lengths"])
     else:

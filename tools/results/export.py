@@ -68,8 +68,8 @@ def plain(given: Given, attention: str = "sdpa") -> nn.Module:
     return Plain(model).eval()
 
 
-def example(length: int) -> tuple[torch.Tensor, torch.Tensor]:
-    ids = torch.ones(1, length, dtype=torch.int64)
+def example(length: int, dtype: torch.dtype = torch.int64) -> tuple[torch.Tensor, torch.Tensor]:
+    ids = torch.ones(1, length, dtype=dtype)
     return ids, torch.ones_like(ids)
 
 
@@ -122,7 +122,7 @@ def _litert(given: Given, recipe: str, lengths: Sequence[int], title: str) -> Pe
     converter = litert_torch.Converter()
     model = plain(given, "eager")
     for length in lengths:
-        ids, mask = (one.to(torch.int32) for one in example(length))
+        ids, mask = example(length, torch.int32)
         converter.signature(f"len{length}", model, sample_kwargs={"input_ids": ids, "attention_mask": mask})
     source.write_bytes(converter.convert().model_content())
     worker = quantizer.Quantizer(str(source), getattr(recipes, recipe)())
@@ -145,15 +145,16 @@ def executorch_static(given: Given) -> Peer:
 
     length = torch.export.Dim("length", min=2, max=given.lengths[-1])
     shapes = ({1: length}, {1: length})
-    exported = torch.export.export(plain(given), example(16), dynamic_shapes=shapes).module()
+    like = example(16, torch.int32)
+    exported = torch.export.export(plain(given), like, dynamic_shapes=shapes).module()
     quantizer = XNNPACKQuantizer().set_global(get_symmetric_quantization_config(is_per_channel=True))
     # Hugging Face models hold integer scalars, which its own pass would turn to float (executorch #22062)
     quantizer.transform_for_annotation = lambda graph: graph
     prepared = prepare_pt2e(exported, quantizer)
     for texts in given.calibration(given.lengths).values():
         for one in texts:
-            prepared(*(torch.from_numpy(one[name]).long() for name in ("input_ids", "attention_mask")))
-    quantized = torch.export.export(convert_pt2e(prepared), example(16), dynamic_shapes=shapes)
+            prepared(*(torch.from_numpy(one[name]).int() for name in ("input_ids", "attention_mask")))
+    quantized = torch.export.export(convert_pt2e(prepared), like, dynamic_shapes=shapes)
     program = to_edge_transform_and_lower(quantized, partitioner=[XnnpackPartitioner()]).to_executorch()
     file = given.out / "static.pte"
     file.write_bytes(program.buffer)

@@ -67,8 +67,6 @@ def _record(one: contender.Contender, labels: Sequence[int], held: Samples) -> r
 
 
 def _on_board(made: record.Record, one: contender.Contender, texts: Path, device: Device) -> record.Record:
-    if one.runtime not in running.PACKAGES:
-        return replace(made, note="not run on the board: its wheel for ARM links a torch that only comes with CUDA")
     try:
         with Board(Home.default(), device) as board:
             answer = running.on_board(board, one, texts, PRICED)

@@ -23,13 +23,16 @@ from edgekit.spec.target import RuntimeSupport
 
 SCRIPT = Path(__file__).with_name("board.py")
 COMMON = ("numpy==2.4.6", "tokenizers==0.23.3")
-#: What each runtime needs on the board, pinned. ExecuTorch is not here: its wheel for ARM links a torch that comes with
-#: CUDA only.
-PACKAGES = {
-    "onnx": ("onnxruntime==1.32.0", "flatbuffers==25.12.19", "protobuf==7.35.1", *COMMON),
-    "litert": ("ai-edge-litert==2.3.0", "backports.strenum==1.2.8", *COMMON),
-    "torch": ("torch==2.9.1", "typing-extensions==4.16.0", *COMMON),
+#: What each runtime needs on the board, pinned.
+SUPPORT = {
+    "onnx": RuntimeSupport(("onnxruntime==1.32.0", "flatbuffers==25.12.19", "protobuf==7.35.1", *COMMON)),
+    "litert": RuntimeSupport(("ai-edge-litert==2.3.0", "backports.strenum==1.2.8", *COMMON)),
+    "torch": RuntimeSupport(("torch==2.9.1", "typing-extensions==4.16.0", *COMMON)),
+    "executorch": RuntimeSupport(("executorch==1.5.1", *COMMON), members={"executorch": ("executorch/lib/*.so",)}),
 }
+#: What board.py loads a file with there, where it is not what it does on the host: ExecuTorch's Python module links a
+#: torch that for ARM only comes with CUDA.
+THERE = {"executorch": "executorch-bare"}
 TIMEOUT_S = 3600.0
 
 
@@ -63,7 +66,7 @@ class Host:
 
 def on_board(board: Board, contender: Contender, texts: Path, count: int) -> dict[str, Any]:
     """One round there; the answer as of :meth:`Host.round`. Raises EdgekitError with the runtime's last line."""
-    target = replace(board.target, runtimes={"peer": RuntimeSupport(PACKAGES[contender.runtime])})
+    target = replace(board.target, runtimes={"peer": SUPPORT[contender.runtime]})
     found = wheels.blobs(wheels.resolve(target, "peer", board.home.cache, quiet))
     digest = wheels.digest(found)
     apply.ship(board.agent, {blob: one.name for blob, one in found.items()}, found, quiet)
@@ -73,6 +76,7 @@ def on_board(board: Board, contender: Contender, texts: Path, count: int) -> dic
         folder = f"{transport.home()}/peers"
         transport.mkdir(folder)
         sent = contender.spec(texts, count)
+        sent["runtime"] = THERE.get(contender.runtime, contender.runtime)
         sent["file"] = f"{folder}/{blob_of(contender.file).sha256}"
         if transport.size(sent["file"]) != contender.file.stat().st_size:
             transport.put(contender.file, sent["file"])
@@ -84,7 +88,7 @@ def on_board(board: Board, contender: Contender, texts: Path, count: int) -> dic
         transport.put(local, f"{folder}/spec.json")
         transport.put(SCRIPT, f"{folder}/board.py")
         line = shlex.join(["python3", f"{folder}/board.py", f"{folder}/spec.json"])
-        environment = f"PYTHONPATH={runtimes}/{digest} OMP_NUM_THREADS=1"
+        environment = f"PYTHONPATH={runtimes}/{digest}:{board.agent.file} OMP_NUM_THREADS=1"
         process = transport.start(["sh", "-c", f"echo once | {environment} {line}; rm -f {sent['file']}"])
         answer = process.readline(TIMEOUT_S)
         if not answer:
