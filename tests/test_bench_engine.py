@@ -25,7 +25,7 @@ def tool_modules(monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[ModuleType, 
 
     yield columns, engine
     for folder in TOOLS:
-        for one in folder.glob("*.py"):
+        for one in folder.glob("[!_]*.py"):
             sys.modules.pop(one.stem, None)
 
 

@@ -27,7 +27,7 @@ def table_module(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     import table
 
     yield table
-    for one in TOOL.glob("*.py"):
+    for one in TOOL.glob("[!_]*.py"):
         sys.modules.pop(one.stem, None)
 
 
