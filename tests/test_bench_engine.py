@@ -10,6 +10,7 @@ from types import ModuleType
 
 import pytest
 
+from edgekit.errors import UsageError
 from edgekit.spec import codec
 
 ROOT = Path(__file__).parents[1]
@@ -65,3 +66,34 @@ def test_the_page_says_what_was_recorded(tool: tuple[ModuleType, ModuleType]) ->
     found = codec.loads(engine.Table, recorded.read_text("utf-8"))
     assert recorded.with_suffix(".md").read_text("utf-8") == columns.page(found)
     assert len(found.tokens) == 500
+
+
+def test_a_place_measured_again_replaces_its_old_figures_and_no_others(tool: tuple[ModuleType, ModuleType]) -> None:
+    columns, engine = tool
+    before = _table(engine)
+    later = [
+        engine.Row(one.name, one.size, (), (), {"rpi4": (1.0, 2.0, 3.0), "rpi5": (4.0, 5.0, 6.0)})
+        for one in before.rows  # type: ignore[attr-defined]
+    ]
+    now = replace(before, rows=tuple(later))  # type: ignore[type-var]
+    found = engine.joined(before, now)
+    assert [one.host for one in found.rows] == [one.host for one in before.rows]  # type: ignore[attr-defined]
+    assert [one.labels for one in found.rows] == [one.labels for one in before.rows]  # type: ignore[attr-defined]
+    assert {one.counted["rpi4"] for one in found.rows} == {(1.0, 2.0, 3.0)}
+    assert not any(one.missing for one in found.rows), "what was missing there has figures now"
+    assert "| peer | – | – |" in columns.rendered(now), "not asked on the host"
+    others = replace(now, rows=tuple(replace(one, size=one.size + 1) for one in later))  # type: ignore[type-var]
+    with pytest.raises(UsageError, match="other files"):
+        engine.joined(before, others)
+    with pytest.raises(UsageError, match="other texts"):
+        engine.joined(before, replace(now, truth=(1, 1, 1)))  # type: ignore[type-var]
+
+
+def test_edgekit_is_one_bundle_in_all_columns(tool: tuple[ModuleType, ModuleType]) -> None:
+    columns, engine = tool
+    found = _table(engine)
+    short = engine.Row("edgekit y", 1_000_000, (0, 1, 0), ((0.1, 9.0, 9.0),) * 2, {"rpi4": (1.0, 90.0, 90.0)})
+    two = replace(found, rows=(*found.rows, short), ours=2)  # type: ignore[type-var,attr-defined]
+    ahead = [line for line in columns.rendered(two).splitlines() if line.startswith("| edgekit ahead")]
+    alone = [line for line in columns.rendered(found).splitlines() if line.startswith("| edgekit ahead")]
+    assert ahead == alone, "the other one is quicker with short texts alone, and does not ship"

@@ -34,10 +34,16 @@ def main() -> None:
         parser.add_argument(name, type=Path)
     parser.add_argument("bundles", type=Path, nargs="+", metavar="bundle")
     parser.add_argument("--texts", type=int, default=500)
-    parser.add_argument("--rounds", type=int, default=7, help="on the host; contenders take turns in each")
+    parser.add_argument("--rounds", type=int, default=7, help="on the host (0: none); contenders take turns")
     parser.add_argument("--targets", nargs="*", default=("rpi4", "rpi5"), help="emulated boards; none: the host alone")
     parser.add_argument("--peers", nargs="+", default=PEERS, choices=PEERS)
-    parser.add_argument("--record", type=Path, metavar="FILE", help="keep the figures as JSON, and a page beside it")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="keep the figures as JSON, and a page beside it; places that a record has already, and that are not "
+        "measured now, stay in it",
+    )
     asked = parser.parse_args()
     held = read(asked.samples)
     texts = peers.written(held, asked.out)
@@ -60,6 +66,8 @@ def main() -> None:
     )
     print(columns.rendered(found))
     if asked.record:
+        if asked.record.exists():
+            found = engine.joined(codec.loads(engine.Table, asked.record.read_text("utf-8")), found)
         asked.record.write_text(codec.dumps(found) + "\n", "utf-8")
         asked.record.with_suffix(".md").write_text(columns.page(found), "utf-8")
 

@@ -21,7 +21,7 @@ from edgekit.data import lengths
 from edgekit.deliver import apply
 from edgekit.deliver.client import Agent
 from edgekit.deliver.local import LocalTransport
-from edgekit.errors import EdgekitError
+from edgekit.errors import EdgekitError, UsageError
 from edgekit.evaluating import blob_of
 from edgekit.fieldwork import Board, agent_over, power_on
 from edgekit.home import Home
@@ -58,7 +58,7 @@ class Ours:
 @dataclass(frozen=True)
 class Row:
     """``host`` are ms by round and text, ``counted`` millions of instructions by target and text, end to end;
-    ``missing`` says by place why there are none. ``labels`` are what it answered."""
+    ``missing`` says by place why there are none. ``labels`` are what it answered on the host, if it was asked there."""
 
     name: str
     size: int
@@ -100,7 +100,34 @@ def run(
     return Table(tokens, tuple(truth[:count]), tuple(rows), len(ours))
 
 
+def joined(before: Table, now: Table) -> Table:
+    """What was recorded ``before``, with the places measured ``now`` in place of their old figures. Raises UsageError
+    where these are other texts, or other files of the same names."""
+    if (before.tokens, before.truth, before.ours) != (now.tokens, now.truth, now.ours):
+        raise UsageError(
+            "the record is of other texts or bundles", where="--record", remedy="record these in a file of their own"
+        )
+    if [(one.name, one.size) for one in before.rows] != [(one.name, one.size) for one in now.rows]:
+        raise UsageError(
+            "the record is of other files",
+            where="--record",
+            given=[one.name for one in now.rows],
+            allowed=[one.name for one in before.rows],
+            remedy="record these in a file of their own",
+        )
+    rows = []
+    for old, new in zip(before.rows, now.rows, strict=True):
+        counted = {**old.counted, **new.counted}
+        missing = {place: why for place, why in {**old.missing, **new.missing}.items() if place not in counted}
+        rows.append(Row(old.name, old.size, new.labels or old.labels, new.host or old.host, counted, missing))
+    return Table(now.tokens, now.truth, tuple(rows), now.ours)
+
+
 def _on_host(others: Sequence[Contender], ours: Sequence[Ours], texts: Path, count: int, rounds: int) -> list[Row]:
+    """Each round all contenders in turn; nothing is run in none."""
+    sizes = {one.name: one.file.stat().st_size for one in others} | {one.name: one.artifact.blob.size for one in ours}
+    if not rounds:
+        return [Row(name, size, (), ()) for name, size in sizes.items()]
     times: dict[str, list[tuple[float, ...]]] = {one.name: [] for one in (*others, *ours)}
     labels: dict[str, tuple[int, ...]] = {}
     with ExitStack() as stack:
@@ -117,7 +144,6 @@ def _on_host(others: Sequence[Contender], ours: Sequence[Ours], texts: Path, cou
                 times[one.name].append(measured.end_to_end)
                 labels[one.name] = measured.labels
             print(f"host: round {number + 1} of {rounds}", file=sys.stderr, flush=True)
-    sizes = {one.name: one.file.stat().st_size for one in others} | {one.name: one.artifact.blob.size for one in ours}
     return [Row(name, sizes[name], labels[name], tuple(found)) for name, found in times.items()]
 
 
