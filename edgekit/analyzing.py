@@ -17,7 +17,7 @@ from edgekit.spec.device import Device
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Recipe
 from edgekit.spec.scheme import FORMAT_SCHEMES
-from edgekit.spec.task import LANGUAGE
+from edgekit.spec.task import CLASSIFY, EMBED
 from edgekit.spec.trial import Cell, Sensitivity
 from edgekit.stages import code_digest, versions
 from edgekit.tabling import Scale
@@ -29,11 +29,16 @@ def analyze(
     asked: Recipe, file: Path, device: Device | None, home: Home, html: Path | None, report: Report = quiet
 ) -> Analyzed:
     """Scan the model that the recipe's last finetune leaves, or the one it starts from where it has none. Raises
-    UsageError where a language model is to be priced."""
-    if device is not None and asked.task == LANGUAGE:
+    UsageError where another model than a classifier is to be priced, texts are embedded, or the model is a Keras
+    one."""
+    if asked.task == EMBED:
+        raise UsageError("a scan tells what a cut costs the labels, and embeddings have none", given="task: embed")
+    if device is not None and asked.task != CLASSIFY:
         raise UsageError(
-            "the latency table prices classifiers' layers", given="task: language", remedy="leave the target out"
+            "the latency table prices classifiers' layers", given=f"task: {asked.task}", remedy="leave the target out"
         )
+    if asked.model.keras is not None:
+        raise UsageError("the scan changes the layers of a torch checkpoint", given="a Keras model", where="$.model")
     builder = Builder(asked, file.parent, home, report)
     samples = builder.samples()
     reference = _teacher(builder, samples)

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import GateMissed
-from edgekit.evaluating import Made
+from edgekit.evaluating import ALSO, RUNTIMES, Made
 from edgekit.spec import codec
 from edgekit.spec.answers import Answers, Sureness
 from edgekit.stages import Stages, code_digest, versions
@@ -24,7 +24,7 @@ def sureness(made: Made, asked: Answers, samples: Any, stages: Stages) -> Surene
         "answers": codec.encode(asked),
         "samples": samples.digest,
         "code": code_digest("convert", "data"),
-        "versions": versions("ai-edge-litert", "onnxruntime", "torch", "tokenizers", "numpy"),
+        "versions": versions(*RUNTIMES, *ALSO.get(artifact.format, ())),
     }
 
     def make(part: Path) -> None:
@@ -39,8 +39,10 @@ def _measured(made: Made, asked: Answers, samples: Any) -> Sureness:
     from edgekit.convert import confidence
 
     def answered(part: Any) -> tuple[Any, list[int]]:
+        folder, lengths, tags = made.tokenizer.parent, made.artifact.lengths, made.artifact.tags
+        if tags:
+            return confidence.words(made.file, made.artifact.format, folder, part, lengths, tags)
         texts, truth = [one.text for one in part], [one.label for one in part]
-        lengths = made.artifact.lengths
         return confidence.logits(made.file, made.artifact.format, made.tokenizer.parent, texts, lengths), truth
 
     known, held = answered(samples.validation), answered(samples.test)

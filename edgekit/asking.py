@@ -97,8 +97,8 @@ def assess(
         url, fallback, token_file: as for :func:`predict`.
 
     Raises:
-        DataError: the file cannot be read, or a label is none of the release's. UsageError, TransportError: as
-        :func:`predict`.
+        DataError: the file cannot be read, or a label is none of the release's. UsageError: the release is no
+        classifier, or as :func:`predict`. TransportError: as there.
     """
     rows = _labelled(samples)
     texts, truth = [text for text, _ in rows], [label for _, label in rows]
@@ -107,6 +107,12 @@ def assess(
     answers = predict(
         texts, target=target, device=device, url=url, token_file=local, top=MOST_TOP, home=home, report=report
     )
+    if not answers.predictions[0].scores:
+        raise UsageError(
+            "this release labels words or embeds texts, and a text has no one label to be right",
+            given=answers.artifact,
+            remedy="how well it does was measured when it was built: edgekit bundle inspect",
+        )
     right, there = _right(answers, truth, samples), None
     if fallback is not None:
         report(f"asking {fallback} for all {len(texts)} texts", None)

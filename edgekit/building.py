@@ -13,20 +13,22 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from edgekit import answering, checking, evaluating, starting
-from edgekit.deliver import compatibility
+from edgekit.deliver import compatibility, preflight
 from edgekit.errors import BuildError
 from edgekit.evaluating import Files, Made, blob_of
 from edgekit.home import Home
+from edgekit.models import keras
 from edgekit.outcome import Candidate
 from edgekit.spec import codec
 from edgekit.spec.device import Device
 from edgekit.spec.manifest import Artifact, GoldenCase, Manifest, Parity, Realised, Role, Signature
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Recipe, Step
+from edgekit.spec.result import Measured
 from edgekit.spec.scheme import FORMAT_SCHEMES, STARTS_FROM
 from edgekit.spec.step import StepReport
 from edgekit.spec.target import Target
-from edgekit.spec.task import LANGUAGE
+from edgekit.spec.task import EMBED, LANGUAGE, NATURES, TOKENS
 from edgekit.stages import Stages, code_digest, files_digest, versions
 from edgekit.starting import Module
 
@@ -62,6 +64,8 @@ class Builder:
         self.steps: list[StepReport] = []
         #: The length buckets in tokens; where the recipe lets the texts choose them, known once ``model`` is.
         self.lengths = recipe.data.lengths
+        #: What the reference answered to the held-out texts, once there is a baseline.
+        self.reference: Measured | None = None
 
     def samples(self) -> Any:
         """Texts and labels; the folder is named by their digest, so that new package lists are new data."""
@@ -86,7 +90,7 @@ class Builder:
     def model(self, samples: Any) -> Module:
         """The checkpoint the recipe starts from, its tokenizer prepared for these samples; settles the length buckets.
         Raises BuildError where it cannot be had, or a bucket is too long."""
-        found, self.licences["model"] = starting.resolved(self.recipe, self.base, self.home.cache, self.report)
+        found, self.licences["model"] = starting.resolved(self.recipe, self.base, self.home.cache, self.stages)
         prepared = starting.tokenizing(found, self.recipe.data, self.stages)
         self.lengths = starting.lengths(prepared, self.recipe.data, samples, self.report)
         return prepared
@@ -108,7 +112,7 @@ class Builder:
         checking.extras(self.recipe)
         checking.teachers(self.recipe, self.base, samples)
         checking.calibration(self.recipe, samples)
-        if self.recipe.task == LANGUAGE:
+        if self._plain(model, samples):
             model = self._adopted(model)
         reference = module = model
         after: list[Module] = []
@@ -148,16 +152,29 @@ class Builder:
         checking.labels(reference, samples)
         return reference, module
 
+    def _plain(self, model: Module, samples: Any) -> bool:
+        """Whether the folder is for the recipe's task already, and does not say so."""
+        from edgekit.models import folder
+
+        if not NATURES[self.recipe.task].labelled:
+            return True
+        return self.recipe.task == TOKENS and folder.labels(model.folder, TOKENS) == samples.labels
+
     def _adopted(self, model: Module) -> Module:
-        """The model as a checkpoint that says it is a language model: a plain folder does not."""
+        """The model as a checkpoint that says what it is for: a plain folder does not."""
         from edgekit import compress
 
         inputs = {
             "from": model.key,
+            "task": self.recipe.task,
+            "pooling": self.recipe.model.pooling,
             "code": code_digest("models"),
             "versions": versions("torch", "transformers", "safetensors"),
         }
-        folder = self.stages.run("language", inputs, lambda part: compress.adopt(model.folder, part / "checkpoint"))
+        task, pooling = self.recipe.task, self.recipe.model.pooling
+        folder = self.stages.run(
+            task, inputs, lambda part: compress.adopt(model.folder, part / "checkpoint", task, pooling)
+        )
         return Module(folder / "checkpoint", codec.digest(inputs))
 
     def _teachers(self, step: Step, after: Sequence[Module]) -> list[Module]:
@@ -176,6 +193,7 @@ class Builder:
         made = self._made(reference, "tflite", "w32_a32_float", "baseline", samples)
         if isinstance(made, Candidate):
             raise BuildError(f"the float reference itself failed: {made.failure}")
+        self.reference = made.run.measured
         return made
 
     def candidates(self, module: Module, samples: Any) -> tuple[Made | Candidate, ...]:
@@ -189,6 +207,8 @@ class Builder:
         )
 
     def _made(self, module: Module, form: Any, scheme: Any, role: Role, samples: Any) -> Made | Candidate:
+        from edgekit.convert import footprint
+
         name = f"{form}-{scheme}"
         folder = self._converted(module, form, scheme, samples)
         described = json.loads((folder / "converted.json").read_text())
@@ -208,14 +228,18 @@ class Builder:
             parameters=described["parameters"],
             dynamic=described["dynamic"],
             runtimes=tuple(described["runtimes"]),
+            tags=samples.labels if samples.task == TOKENS else (),
+            task=samples.task,
+            memory=footprint.estimate(file, form, tokenizer.stat().st_size),
         )
+        large = preflight.too_large(self.target, artifact.memory) if self.target and role == "optimized" else ""
+        if large:
+            return Candidate(name=name, format=form, scheme=scheme, failure=large, memory=artifact.memory)
         run = evaluating.answered(self.home, self.stages, artifact, Files(file, tokenizer), samples)
         if run.measured is None:
             return Candidate(name=name, format=form, scheme=scheme, failure=f"on the host: {run.failure}")
-        accuracy, perplexity = evaluating.graded(run.measured, samples)
-        count = len(samples.test)
-        artifact = replace(artifact, accuracy=accuracy, accuracy_samples=count, perplexity=perplexity)
-        return Made(file, tokenizer, artifact, run)
+        reference = self.reference if role == "optimized" else None
+        return Made(file, tokenizer, evaluating.graded(artifact, run.measured, samples, tokenizer, reference), run)
 
     def _converted(self, module: Module, form: str, scheme: str, samples: Any) -> Path:
         from edgekit import convert
@@ -237,7 +261,7 @@ class Builder:
             "seed": recipe.seed,
             "runtime": self._runtime(form),
             "code": code_digest("convert", "models", "data"),
-            "versions": versions(*CONVERTERS, *ALSO.get(form, ())),
+            "versions": versions(*self._makers(form)),
         }
 
         # before it is asked for, and cached or not: every build runs the same stages in the same order
@@ -281,6 +305,10 @@ class Builder:
 
         return self.stages.run(f"{form}-{scheme}", inputs, make)
 
+    def _makers(self, form: str) -> tuple[str, ...]:
+        """The packages that a file of this format is made by."""
+        return (*CONVERTERS, *ALSO.get(form, ()), *(keras.PACKAGES if self.recipe.model.keras else ()))
+
     def _unfit(self, form: Any, scheme: Any) -> Candidate | None:
         reason = compatibility.verdict(self.target, form, scheme).refused if self.target else ""
         return Candidate(name=f"{form}-{scheme}", format=form, scheme=scheme, failure=reason) if reason else None
@@ -297,7 +325,7 @@ class Builder:
 
     def sure(self, shipped: Made, samples: Any) -> Made:
         """The file that ships, knowing what its probabilities are worth. Raises GateMissed as ``answers`` asks."""
-        if self.recipe.task == LANGUAGE:
+        if not NATURES[self.recipe.task].labelled:
             return shipped
         found = answering.sureness(shipped, self.recipe.answers, samples, self.stages)
         return replace(shipped, artifact=replace(shipped.artifact, sureness=found))
@@ -330,7 +358,7 @@ class Builder:
             artifacts=(shipped.artifact, baseline.artifact),
             golden=blob_of(golden_file),
             samples=blob_of(drawn_file),
-            versions=versions("edgekit", *CONVERTERS, *ALSO.get(shipped.artifact.format, ())),
+            versions=versions("edgekit", *self._makers(shipped.artifact.format)),
             licences=self.licences,
             target=target.name if target else None,
         )
@@ -353,6 +381,10 @@ def _drawn(shipped: Made, baseline: Made, samples: Any) -> tuple[list[Any], list
     models both files agree on the token."""
     assert shipped.run.measured
     assert baseline.run.measured
+    if samples.task == TOKENS:
+        return _drawn_spans(shipped.run.measured, baseline.run.measured, samples)
+    if samples.task == EMBED:
+        return _drawn_embeddings(shipped.run.measured, samples)
     answers = shipped.run.measured.labels
     rows = list(zip(samples.test, answers, baseline.run.measured.labels, strict=True))
     drawn = [{"text": one.text, "label": one.label, "answer": answer} for one, answer, _ in rows[:DRAWN]]
@@ -362,6 +394,24 @@ def _drawn(shipped: Made, baseline: Made, samples: Any) -> tuple[list[Any], list
     else:
         clear = sorted(rows, key=lambda row: not row[0].label == row[1] == row[2])
     return drawn, [codec.encode(GoldenCase(one.text, answer)) for one, answer, _ in clear[:GOLDEN]]
+
+
+def _drawn_spans(ours: Measured, theirs: Measured, samples: Any) -> tuple[list[Any], list[Any]]:
+    """The same where words are labelled; texts with spans come before those that have none, which anybody finds."""
+    assert ours.spans is not None
+    assert theirs.spans is not None
+    rows = list(zip(samples.test, ours.spans, theirs.spans, strict=True))
+    drawn = [{**codec.encode(one), "answer": len(found)} for one, found, _ in rows[:DRAWN]]
+    clear = sorted(rows, key=lambda row: (not row[0].spans == row[1] == row[2], not row[1]))
+    return drawn, [codec.encode(GoldenCase(one.text, len(found), found)) for one, found, _ in clear[:GOLDEN]]
+
+
+def _drawn_embeddings(ours: Measured, samples: Any) -> tuple[list[Any], list[Any]]:
+    """The same where texts are embedded: any text will do."""
+    assert ours.embeddings is not None
+    rows = list(zip(samples.test, ours.embeddings, strict=True))
+    drawn = [{"text": one.text, "label": 0, "answer": 0} for one, _ in rows[:DRAWN]]
+    return drawn, [codec.encode(GoldenCase(one.text, 0, embedding=found)) for one, found in rows[:GOLDEN]]
 
 
 def _spelling(tokenizer: Path) -> dict[int, str]:

@@ -17,7 +17,7 @@ def labels(reference: Module, samples: Any) -> None:
     language model has none, and neither have its samples."""
     from edgekit.models import folder
 
-    known = folder.labels(reference.folder)
+    known = folder.labels(reference.folder, samples.task)
     if known == samples.labels:
         return
     raise BuildError(
@@ -36,7 +36,9 @@ def teachers(recipe: Recipe, base: Path, samples: Any) -> None:
 
     for number, step in enumerate(recipe.compress):
         for one in step.distill.teachers if step.distill else ():
-            known = samples.labels if isinstance(one, int) else folder.labels(base / Path(one).expanduser())
+            known = samples.labels
+            if not isinstance(one, int):
+                known = folder.labels(base / Path(one).expanduser(), samples.task)
             if known != samples.labels:
                 raise BuildError(
                     "a teacher knows other labels than the data, or in another order",

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit
 from edgekit.errors import EdgekitError, ProtocolError, SpecError, TransportError, UsageError, from_json
 from edgekit.spec import codec
 from edgekit.spec.prompt import DONE, ERROR, EVENTS, PIECE
-from edgekit.spec.service import MOST_TEXTS, Answering
+from edgekit.spec.service import Answering, Options
 from edgekit.spec.wire import Generate, Generated, Prediction, Predictions
 
 T = TypeVar("T")
@@ -21,6 +21,10 @@ T = TypeVar("T")
 PATIENCE_S = 30.0
 #: While a release changes, many texts may have to be asked anew.
 ATTEMPTS = 3
+#: Texts in one question: so many a slow board answers before the service's own patience ends.
+AT_ONCE = 64
+#: Bytes of texts in one question: what a service takes unless it was told otherwise, with room for the rest of it.
+MOST_BYTES = Options.body - 256
 #: Bytes in a line of an event: the last one holds the whole text, and a time for each token.
 LONGEST_EVENT = 4 << 20
 
@@ -35,12 +39,15 @@ class Client:
         patience: seconds to go on asking a service that is busy, or whose runtime comes back after a crash.
 
     Raises:
-        UsageError: ``url`` names no service.
+        UsageError: ``url`` names no service, or ``token`` cannot be sent.
     """
 
     def __init__(
         self, url: str, token: str | None = None, *, timeout: float = 120.0, patience: float = PATIENCE_S
     ) -> None:
+        if token is not None and not (token.isascii() and token.isprintable()):
+            # told here, for what HTTP's own refusal shows is the token
+            raise UsageError("the token cannot be sent", allowed="one line of printable ASCII characters")
         self.url = url
         self._token = token
         self._patience = patience
@@ -53,7 +60,7 @@ class Client:
             SpecError: the service refuses a text. DeviceError: its model fails. TransportError: it cannot be reached,
             or is busy for longer than our patience. ProtocolError: something else answers there.
         """
-        parts = [list(texts[start : start + MOST_TEXTS]) for start in range(0, len(texts), MOST_TEXTS)]
+        parts = list(_parts(texts))
         if not parts:
             raise UsageError("no text to ask about")
         for _ in range(ATTEMPTS):
@@ -206,6 +213,21 @@ class Text(Iterator[str]):
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _parts(texts: Sequence[str]) -> Iterator[list[str]]:
+    """As many texts at a time as one question holds; one that is too long by itself goes alone, to be refused."""
+    part: list[str] = []
+    left = MOST_BYTES
+    for text in texts:
+        size = len(json.dumps(text)) + len(", ")
+        if part and (len(part) == AT_ONCE or size > left):
+            yield part
+            part, left = [], MOST_BYTES
+        part.append(text)
+        left -= size
+    if part:
+        yield part
 
 
 def _unreachable(url: str, error: Exception) -> TransportError:

@@ -17,16 +17,21 @@ from edgekit.deliver.local import LocalTransport
 from edgekit.fieldwork import Board, agent_over
 from edgekit.home import Home
 from edgekit.outcome import HOST, Candidate
-from edgekit.spec import codec
+from edgekit.spec import codec, spans
 from edgekit.spec.device import Device
 from edgekit.spec.manifest import Artifact, Blob
 from edgekit.spec.progress import Report
 from edgekit.spec.result import Job, Measured, Run
+from edgekit.spec.spans import Span, SpanCounts
 from edgekit.spec.wire import Measure
+from edgekit.spec.words import words_of
 from edgekit.stages import Stages, code_digest, versions
 
+Vector = Sequence[float]
 #: What answers on the host.
 RUNTIMES = ("ai-edge-litert", "torch", "tokenizers", "numpy")
+#: And of a format that is an extra.
+ALSO = {"onnx": ("onnxruntime",), "pte": ("executorch",)}
 #: Texts timed on the board for each candidate: enough for a median, the benchmark proper takes more.
 PRICED = 24
 
@@ -54,7 +59,7 @@ def answered(home: Home, stages: Stages, artifact: Artifact, files: Files, sampl
         "tokenizer": artifact.tokenizer.sha256,
         "samples": samples.digest,
         "code": code_digest("agent", "spec"),
-        "versions": versions(*RUNTIMES, *(("onnxruntime",) if artifact.format == "onnx" else ())),
+        "versions": versions(*RUNTIMES, *ALSO.get(artifact.format, ())),
     }
 
     def make(part: Path) -> None:
@@ -79,16 +84,57 @@ def _answers_digest(folder: Path) -> str:
     run = codec.loads(Run, (folder / "run.json").read_text())
     if run.measured is None:
         return codec.digest(run.failure)
-    told = run.measured.language
-    return codec.digest(run.measured.labels if told is None else [run.measured.labels, told])
+    measured = run.measured
+    told = [one for one in (measured.language, measured.spans, measured.embeddings) if one is not None]
+    return codec.digest([run.measured.labels, *told] if told else run.measured.labels)
 
 
-def graded(measured: Measured, samples: Any) -> tuple[float, float | None]:
-    """Accuracy in per cent of a run over all held-out texts, and of a language model the perplexity."""
+def graded(
+    artifact: Artifact, measured: Measured, samples: Any, tokenizer: Path, reference: Measured | None
+) -> Artifact:
+    """The artifact with what a run over all held-out texts reached: its accuracy in per cent, and what its task has
+    besides. Embeddings are held against those of the ``reference``, which is right by itself."""
+    artifact = replace(artifact, accuracy_samples=len(samples.test))
     if measured.language is not None:
-        return round(measured.language.accuracy, 4), round(measured.language.perplexity, 4)
+        told = measured.language
+        return replace(artifact, accuracy=round(told.accuracy, 4), perplexity=round(told.perplexity, 4))
+    if measured.spans is not None:
+        found = spanned(measured.spans, samples.test, tokenizer)
+        return replace(artifact, accuracy=round(found.accuracy, 4), f1=round(found.f1, 4))
+    if measured.embeddings is not None:
+        return _likened(artifact, measured.embeddings, (reference or measured).embeddings or ())
     right = sum(given == one.label for given, one in zip(measured.labels, samples.test, strict=True))
-    return round(100 * right / len(samples.test), 4), None
+    return replace(artifact, accuracy=round(100 * right / len(samples.test), 4))
+
+
+def _likened(artifact: Artifact, given: Sequence[Vector], wanted: Sequence[Vector]) -> Artifact:
+    """How many texts have the same nearest other one (the greatest cosine), and where the embeddings are of one length,
+    how near they are to the wanted ones."""
+    import numpy as np
+
+    ours, theirs = np.array(given), np.array(wanted)
+    nearest = []
+    for one in (ours, theirs):
+        alike = one @ one.T
+        np.fill_diagonal(alike, -np.inf)
+        nearest.append(alike.argmax(axis=1))
+    artifact = replace(artifact, accuracy=round(100 * float((nearest[0] == nearest[1]).mean()), 4))
+    if ours.shape != theirs.shape:
+        return artifact
+    cosines = (ours * theirs).sum(axis=1)
+    return replace(artifact, mean_cosine=round(float(cosines.mean()), 5), least_cosine=round(float(cosines.min()), 5))
+
+
+def spanned(given: Sequence[Sequence[Span]], wanted: Sequence[Any], tokenizer: Path) -> SpanCounts:
+    """The spans ``given`` for samples against their own. Words beyond the longest bucket count: they were not read."""
+    from tokenizers import Tokenizer
+
+    known = Tokenizer.from_file(str(tokenizer))
+    known.no_truncation()
+    texts = [one.text for one in wanted]
+    words = [words_of(one, text) for one, text in zip(known.encode_batch(texts), texts, strict=True)]
+    places = [[(word.start, word.end) for word in row] for row in words]
+    return spans.counts(places, given, [one.spans for one in wanted])
 
 
 def priced(
@@ -159,11 +205,16 @@ def described(made: Made, baseline: Made, run: Run, where: str) -> Candidate:
         scheme=artifact.scheme,
         size=artifact.blob.size,
         accuracy=artifact.accuracy,
-        drop=round((baseline.artifact.accuracy or 0.0) - (artifact.accuracy or 0.0), 4),
+        drop=_drop(artifact.accuracy or 0.0, baseline.artifact.accuracy or 0.0),
         perplexity=artifact.perplexity,
         perplexity_rise=_rise(artifact.perplexity, baseline.artifact.perplexity),
+        mean_cosine=artifact.mean_cosine,
+        least_cosine=artifact.least_cosine,
+        f1=artifact.f1,
+        f1_drop=_drop(artifact.f1, baseline.artifact.f1),
         measured_on=where,
         coverage=artifact.realised.coverage(artifact.scheme),
+        memory=artifact.memory,
     )
     if run.measured is None:
         return replace(candidate, failure=f"on {where}: {run.failure}")
@@ -173,6 +224,11 @@ def described(made: Made, baseline: Made, run: Run, where: str) -> Candidate:
         return replace(candidate, failure=f"on {where}: its figures are no use: {', '.join(run.invalid)}")
     measured = run.measured
     return replace(candidate, latency_ms=median(measured.end_to_end), peak_memory=measured.vm_hwm - measured.bare_rss)
+
+
+def _drop(reached: float | None, reference: float | None) -> float | None:
+    """In points."""
+    return None if reached is None or reference is None else round(reference - reached, 4)
 
 
 def _rise(reached: float | None, reference: float | None) -> float | None:

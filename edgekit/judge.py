@@ -11,6 +11,9 @@ from edgekit.outcome import HOST, Candidate
 from edgekit.spec import codec
 from edgekit.spec.recipe import Gates
 
+#: What only some tasks' candidates have: the field, by its column.
+_OWN = {"perplexity": "perplexity", "F1 drop": "f1_drop", "cosine": "mean_cosine"}
+
 
 def judge(candidates: Sequence[Candidate], gates: Gates) -> tuple[Candidate, ...]:
     """The candidates with their verdicts, the one that ships marked.
@@ -53,11 +56,18 @@ def _bounds(one: Candidate, gates: Gates) -> tuple[tuple[str, float | None, floa
     return (
         ("accuracy drop", one.drop, gates.accuracy_drop, "points"),
         ("perplexity rise", one.perplexity_rise, gates.perplexity_rise, "%"),
+        ("F1 drop", one.f1_drop, gates.f1_drop, "points"),
+        ("mean cosine's distance from 1", _apart(one.mean_cosine), _apart(gates.mean_cosine), "in all"),
+        ("least cosine's distance from 1", _apart(one.least_cosine), _apart(gates.least_cosine), "in all"),
         ("size", one.size / 1e6, gates.size_mb, "MB"),
         ("latency", one.latency_ms, gates.latency_ms, "ms"),
         ("peak memory", None if one.peak_memory is None else one.peak_memory / 1e6, gates.peak_memory_mb, "MB"),
         ("weights in a wider precision than the scheme's", _rest(one.coverage), _rest(gates.coverage), "%"),
     )
+
+
+def _apart(cosine: float | None) -> float | None:
+    return None if cosine is None else round(1.0 - cosine, 6)
 
 
 def _rest(share: float | None) -> float | None:
@@ -93,6 +103,9 @@ def _describe(gates: Gates) -> str:
     parts = (
         (gates.accuracy_drop, "accuracy drop ≤ {:g} points"),
         (gates.perplexity_rise, "perplexity rise ≤ {:g} %"),
+        (gates.f1_drop, "F1 drop ≤ {:g} points"),
+        (gates.mean_cosine, "mean cosine ≥ {:g}"),
+        (gates.least_cosine, "least cosine ≥ {:g}"),
         (gates.size_mb, "size ≤ {:g} MB"),
         (gates.latency_ms, "latency ≤ {:g} ms"),
         (gates.peak_memory_mb, "peak memory ≤ {:g} MB"),
@@ -102,14 +115,15 @@ def _describe(gates: Gates) -> str:
 
 
 def _table(judged: Sequence[Candidate]) -> str:
-    language = any(one.perplexity is not None for one in judged)
-    head = f" {'perplexity':>10}" if language else ""
+    more = [name for name, field in _OWN.items() if any(getattr(one, field) is not None for one in judged)]
+    head = "".join(f" {name:>10}" for name in more)
     lines = [f"  {'candidate':<24} {'drop':>7}{head} {'MB':>8} {'ms':>9} {'peak MB':>8}  missed"]
     for one in judged:
         why = one.failure or "; ".join(one.verdicts) or "nothing"
         lines.append(
-            f"  {one.name:<24} {_cell(one.drop, 2):>7}{f' {_cell(one.perplexity, 2):>10}' if language else ''} "
-            f"{_cell(one.size / 1e6 if one.size else None, 2):>8} "
+            f"  {one.name:<24} {_cell(one.drop, 2):>7}"
+            + "".join(f" {_cell(getattr(one, _OWN[name]), 2):>10}" for name in more)
+            + f" {_cell(one.size / 1e6 if one.size else None, 2):>8} "
             f"{_cell(one.latency_ms, 2):>9} {_cell(one.peak_memory and one.peak_memory / 1e6, 1):>8}  {why}"
         )
     return "\n".join(lines)

@@ -31,7 +31,11 @@ class Candidate:
     the reference (of a language model, of next tokens that were the likeliest one, with the ``perplexity`` and its rise
     in per cent of the reference's beside it), ``latency_ms`` per text end to end (median) and ``peak_memory`` in bytes
     above the bare interpreter, both on ``measured_on``. ``coverage`` is the share of weights in the scheme's precision
-    or less, in per cent. ``verdicts`` are the gates it missed, ``failure`` why it never came that far.
+    or less, in per cent. Where words are labelled, ``f1`` is of the spans in per cent and ``f1_drop`` in points against
+    the reference's; of embeddings, ``mean_cosine`` and ``least_cosine`` compare the held-out texts' with the
+    reference's, and ``accuracy`` is the share whose nearest other text is the same. ``memory`` is the estimate of
+    ``peak_memory`` from the file alone, an upper bound. ``verdicts`` are the gates it missed, ``failure`` why it never
+    came that far.
     """
 
     name: str
@@ -49,6 +53,11 @@ class Candidate:
     perplexity: float | None = None
     perplexity_rise: float | None = None
     coverage: float | None = None
+    f1: float | None = None
+    f1_drop: float | None = None
+    mean_cosine: float | None = None
+    least_cosine: float | None = None
+    memory: int | None = None
 
 
 @dataclass(frozen=True)

@@ -62,6 +62,7 @@ from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Recipe
 from edgekit.spec.result import Result, Run
 from edgekit.spec.target import Facts, Target
+from edgekit.spec.task import CLASSIFY, LANGUAGE
 from edgekit.stages import Stages, code_digest
 from edgekit.tuning import tune
 
@@ -330,7 +331,9 @@ def deploy(
             tuning.settle(agent, digest, tuned)
         if service:
             runtime = kind.runtimes[preflight.runtime_for(kind, manifest.optimized.format)].ram_mb << 20
-            now = serving.install(agent, manifest.optimized.blob.size, runtime, listen, token, report)
+            shipped = manifest.optimized
+            ram = preflight.memory(shipped.blob.size, runtime, shipped.memory)
+            now = serving.install(agent, ram, listen, token, report)
             done = replace(done, service=now.service)
     return replace(done, seconds=time.monotonic() - begun)
 
@@ -406,7 +409,8 @@ def _measured(board: Board, folder: Path, manifest: Manifest, digest: str, sampl
         runtimes=runtimes,
         measure=lambda request: agent.call("measure", request, Run, report),
         truth=[row["label"] for row in rows],
-        host_labels=[row["answer"] for row in rows],
+        # where words are labelled or texts embedded, no number stands for an answer
+        host_labels=[row["answer"] for row in rows] if manifest.optimized.task in (CLASSIFY, LANGUAGE) else [],
         report=report,
     )
 

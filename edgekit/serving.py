@@ -26,7 +26,8 @@ SOCKET_PATH = 107
 
 
 def read_token(file: Path | None) -> str | None:
-    """The bearer token in a file. Raises UsageError where others may read it; the token itself is in no message."""
+    """The bearer token in a file. Raises UsageError where others may read it, or it holds none; the token itself is in
+    no message."""
     if file is None:
         return None
     try:
@@ -35,17 +36,17 @@ def read_token(file: Path | None) -> str | None:
         raise UsageError(f"the token cannot be read: {type(error).__name__}", where=str(file)) from None
     if mode & 0o077:
         raise UsageError("others may read the token", where=str(file), remedy=f"chmod 600 {file}")
+    if not said:
+        # taken for none, it would leave a port open to everybody on the machine
+        raise UsageError("there is no token in this file", where=str(file))
     return said
 
 
-def install(
-    agent: Agent, optimized_size: int, runtime: int, listen: str, token: str | None, report: Report = quiet
-) -> wire.Status:
-    """Have the device start the service, now and at boot. ``optimized_size`` is the model's and ``runtime`` what its
-    runtime takes, in bytes: the memory is bounded by twice what preflight asks for, since a new release loads beside
-    the old one. Raises DeviceError where the device has no systemd, UsageError for an address it may not listen on."""
-    bound = 2 * preflight.memory(optimized_size, runtime)
-    request = Manage("install", Options(listen=listen), bound, token)
+def install(agent: Agent, memory: int, listen: str, token: str | None, report: Report = quiet) -> wire.Status:
+    """Have the device start the service, now and at boot. ``memory`` is what preflight asks for, in bytes: the service
+    is bounded by twice that, since a new release loads beside the old one. Raises DeviceError where the device has no
+    systemd, UsageError for an address it may not listen on."""
+    request = Manage("install", Options(listen=listen), 2 * memory, token)
     return agent.call("service", request, wire.Status, report)
 
 
@@ -85,7 +86,8 @@ def service(
             raise UsageError(
                 f"no release is on {chosen.name} yet", remedy=f"edgekit deploy --service --device {chosen.name}"
             )
-        return install(agent, current.size, preflight.RUNTIME_RAM, listen, token, report)
+        need = preflight.memory(current.size, estimated=current.memory)
+        return install(agent, need, listen, token, report)
 
 
 def serve_local(

@@ -13,7 +13,7 @@ from edgekit.spec import codec
 from edgekit.spec.data import DataSpec
 from edgekit.spec.progress import Report
 from edgekit.spec.recipe import Recipe
-from edgekit.stages import Stages, code_digest
+from edgekit.stages import Stages, code_digest, files_digest, versions
 
 
 @dataclass(frozen=True)
@@ -24,12 +24,14 @@ class Module:
     key: str
 
 
-def resolved(recipe: Recipe, base: Path, cache: Path, report: Report) -> tuple[Module, str]:
+def resolved(recipe: Recipe, base: Path, cache: Path, stages: Stages) -> tuple[Module, str]:
     """The model's folder, and the licence it states. Raises BuildError where it cannot be had, or a bucket or the
     context is longer than its positions."""
     from edgekit.models import folder, source
 
-    found = source.resolve(recipe.model, base, cache, report)
+    if recipe.model.keras is not None:
+        return _opened(recipe, base, stages)
+    found = source.resolve(recipe.model, base, cache, stages.report)
     longest, positions = recipe.data.lengths[-1], folder.positions(found)
     if positions is not None and longest > positions:
         raise BuildError(
@@ -41,6 +43,41 @@ def resolved(recipe: Recipe, base: Path, cache: Path, report: Report) -> tuple[M
         )
     folder.check_context(found, recipe.convert.context)
     return Module(found, folder_digest(found)), folder.licence(found)
+
+
+def _opened(recipe: Recipe, base: Path, stages: Stages) -> tuple[Module, str]:
+    """The folder of a Keras model. Raises MissingExtra without tensorflow, BuildError where it is none that can be
+    taken, or takes one length and the buckets are others."""
+    from edgekit.models import folder, keras, source
+
+    asked, data = recipe.model, recipe.data
+    model, tokenizer = keras.locate(asked, base)
+    if asked.sha256 is not None:
+        source.check_pin(model, asked.sha256)
+    inputs = {
+        "model": files_digest(model) if model.is_dir() else blob_of(model).sha256,
+        "tokenizer": blob_of(tokenizer).sha256,
+        "names": [asked.input_ids, asked.attention_mask],
+        "labels": data.labels,
+        "code": code_digest("models"),
+        "versions": versions(*keras.PACKAGES),
+    }
+
+    def make(part: Path) -> None:
+        stages.report("tensorflow looks at the model", None)
+        keras.adopt(asked, model, tokenizer, data.labels, part / "checkpoint")
+
+    found = stages.run("keras", inputs, make) / "checkpoint"
+    length = keras.read(found).length
+    if length is not None and (data.lengths != (length,) or data.buckets):
+        raise BuildError(
+            "this model takes texts of one length only",
+            where="$.data.lengths",
+            given=", ".join(map(str, data.lengths)) + (f", buckets: {data.buckets}" if data.buckets else ""),
+            allowed=f"[{length}], without buckets",
+            remedy="or build the model for any length: keras.Input((None,))",
+        )
+    return Module(found, codec.digest(inputs)), folder.licence(model if model.is_dir() else model.parent)
 
 
 def tokenizing(model: Module, data: DataSpec, stages: Stages) -> Module:
@@ -77,7 +114,12 @@ def lengths(model: Module, data: DataSpec, samples: Any, report: Report) -> tupl
     return chosen
 
 
+#: Where sentence-transformers says how tokens are pooled.
+POOLING = "1_Pooling/config.json"
+
+
 def folder_digest(folder: Path) -> str:
-    """Of the three files that make a checkpoint, and those of its structure and its grid where there are any."""
-    names = ("config.json", "model.safetensors", "tokenizer.json", "edgekit.json", "quantization.json")
+    """Of the three files that make a checkpoint, and those of its structure, its grid and its pooling where there
+    are any."""
+    names = ("config.json", "model.safetensors", "tokenizer.json", "edgekit.json", "quantization.json", POOLING)
     return codec.digest({name: blob_of(folder / name).sha256 for name in names if (folder / name).is_file()})

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
 import pytest
 import tiny_models
+from hypothesis import settings
 
+# how long an example takes is the machine's doing
+settings.register_profile("edgekit", settings.default, deadline=None)
+settings.load_profile("edgekit")
 FAMILIES = ("albert", "bert", "distilbert", "gpt2", "roberta", "transformer-xl")
 WORDS = ("cat", "dog", "sun", "rain", "run", "##s", "##ny", "never", "used", "##word")
 
@@ -104,4 +109,16 @@ def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
         },
     }
     (folder / "tokenizer.json").write_text(json.dumps(tokenizer))
+    return folder
+
+
+@pytest.fixture(scope="session")
+def keras_models(tmp_path_factory: pytest.TempPathFactory, tiny_bert: Path) -> Path:
+    """Keras models and SavedModels, trained and not, and a recipe over one; see :mod:`keras_kit`."""
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("needs the 'tensorflow' extra")
+    import keras_kit
+
+    folder = tmp_path_factory.mktemp("keras")
+    keras_kit.write_models(folder, tiny_bert / "tokenizer.json")
     return folder

@@ -27,7 +27,7 @@ class Text:
 MADE: Any = SimpleNamespace(
     file=Path("model.tflite"),
     tokenizer=Path("tokenizer.json"),
-    artifact=SimpleNamespace(format="tflite", lengths=(8,), accuracy=25.0),
+    artifact=SimpleNamespace(format="tflite", lengths=(8,), accuracy=25.0, tags=()),
 )
 
 

@@ -140,6 +140,20 @@ def test_an_evaluation_leaves_no_agent_behind(trained: Path, tmp_path: Path) -> 
     assert not [one for one in left if "host" in one]
 
 
+def test_a_candidate_that_no_board_of_the_target_holds_is_told_before_it_is_measured(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("edgekit.convert.footprint.estimate", lambda *_: 2 << 30)
+    asked = (f"data.labels=[{', '.join(LABELS[::-1])}]", "convert.schemes=[w32_a32_float]")
+    build = builder(tmp_path, trained, overrides=asked, target=load.target("rpi4"))
+    samples = build.samples()
+    (found,) = build.candidates(build.model(samples), samples)
+    assert isinstance(found, Candidate)
+    assert "the board has 1024 MB in all" in (found.failure or "")
+    assert found.memory == 2 << 30
+    assert not list((tmp_path / "home" / "cache" / "stages").glob("evaluate-*"))
+
+
 def test_a_packages_model_and_its_licence(trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     info = "toy_model-1.0.dist-info"
     with zipfile.ZipFile(tmp_path / "toy_model-1.0-py3-none-any.whl", "w") as archive:

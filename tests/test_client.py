@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -46,6 +47,14 @@ def test_more_texts_than_one_question_holds_are_several(served: Serving) -> None
     assert [one.label for one in answers.predictions] == [label_of(one, OLD_MODEL) for one in texts]
 
 
+@pytest.mark.parametrize("word", ["mail ", "süß "])
+def test_long_texts_are_several_questions_that_fit(served: Serving, word: str) -> None:
+    texts = [f"chess {word * 300}{n}" for n in range(256)]
+    with edgekit.Client(f"unix:{served.socket}") as client:
+        answers = client.predict(texts, top=1)
+    assert [one.text for one in answers.predictions] == texts
+
+
 def test_a_refusal_is_raised_as_the_error_it_was(served: Serving) -> None:
     with edgekit.Client(f"unix:{served.socket}") as client:
         with pytest.raises(SpecError, match="a text is empty") as caught:
@@ -81,6 +90,13 @@ def test_what_is_no_address_is_refused(url: str) -> None:
         edgekit.Client(url)
 
 
+@pytest.mark.parametrize("token", ["a-secret\nanother", "a-secret\r", "ä-secret"])
+def test_a_token_that_no_header_carries_is_refused_and_not_shown(token: str) -> None:
+    with pytest.raises(UsageError, match="cannot be sent") as refused:
+        edgekit.Client("http://127.0.0.1:9", token)
+    assert "secret" not in str(refused.value)
+
+
 def test_where_nobody_is_it_says_so(tmp_path: Path) -> None:
     with edgekit.Client(f"unix:{tmp_path}/nothing") as client, pytest.raises(TransportError, match="cannot be reached"):
         client.predict(["chess"])
@@ -101,9 +117,12 @@ def answering() -> Iterator[Callable[[bytes], str]]:
                     connection, _ = listener.accept()
                 except OSError:
                     return
-                with connection:
-                    connection.recv(1 << 16)
+                with connection, contextlib.suppress(OSError):
                     connection.sendall(data)
+                    connection.shutdown(socket.SHUT_WR)
+                    # closing with bytes unread would reset the connection, and take the answer with it
+                    while connection.recv(1 << 16):
+                        pass
 
         threading.Thread(target=run, daemon=True).start()
         return f"http://127.0.0.1:{listener.getsockname()[1]}"
@@ -193,7 +212,7 @@ def test_a_text_may_be_left_in_the_middle(writes: Serving) -> None:
 
 def test_a_text_that_breaks_off_raises_what_broke_it(writes: Serving) -> None:
     with edgekit.Client(f"unix:{writes.socket}") as client:
-        text = client.generate("slow chess", max_tokens=60)
+        text = client.generate("slow chess", max_tokens=400)
         assert next(text)
         writes.kill_runtime()
         with pytest.raises(TransportError, match="the text broke off: the runtime died"):
@@ -208,7 +227,7 @@ def test_what_cannot_be_written_is_refused(writes: Serving, served: Serving) -> 
         with pytest.raises(SpecError, match="a text is empty"):
             client.generate(" ")
         with pytest.raises(DeviceError, match="longer than the model's context"):
-            client.generate("mail " * 99)
+            client.generate("mail " * (writing_kit.CONTEXT + 1))
     with edgekit.Client(f"unix:{served.socket}") as client, pytest.raises(DeviceError, match="not made to generate"):
         client.generate("a")
 

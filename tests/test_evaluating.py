@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from edgekit import answering, evaluating
 from edgekit.errors import GateMissed
 from edgekit.evaluating import Made, described
+from edgekit.home import Home
 from edgekit.judge import judge
+from edgekit.spec.answers import Answers
 from edgekit.spec.manifest import Artifact, Blob
 from edgekit.spec.recipe import Gates
 from edgekit.spec.result import Job, Measured, Run
@@ -44,3 +50,28 @@ def test_figures_of_a_throttled_board_choose_nothing() -> None:
     assert found.failure == "on roof-1: its figures are no use: throttled: under-voltage"
     with pytest.raises(GateMissed, match="under-voltage"):
         judge([found], Gates())
+
+
+@pytest.mark.parametrize(
+    ("form", "package"),
+    [("tflite", "ai-edge-litert"), ("ptl", "torch"), ("onnx", "onnxruntime"), ("pte", "executorch")],
+)
+def test_another_release_of_its_runtime_answers_anew(
+    form: Any, package: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Stages:
+        def run(self, name: str, inputs: dict[str, Any], *_: object) -> Path:
+            asked.append(inputs)
+            raise GateMissed("enough")
+
+    for module in (evaluating, answering):
+        monkeypatch.setattr(module, "versions", lambda *names: dict.fromkeys(names, "1"))
+    one = Made(Path("model"), Path("tokenizer"), replace(ARTIFACT, format=form), run())
+    samples, stages = SimpleNamespace(digest="0"), Stages()
+    with pytest.raises(GateMissed):
+        evaluating.answered(Home(tmp_path), stages, one.artifact, one, samples)  # type: ignore[arg-type]
+    with pytest.raises(GateMissed):
+        answering.sureness(one, Answers(), samples, stages)  # type: ignore[arg-type]
+    assert [package in inputs["versions"] for inputs in asked] == [True, True]

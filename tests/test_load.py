@@ -64,7 +64,7 @@ def test_a_good_recipe_loads(recipe: Any) -> None:
 #: what is changed in GOOD → line, path, given, allowed, mend (a part of each; None: not said)
 BAD = [
     ("gates:", "gate:", 10, "$.gate: unknown key", "gate", "compress, convert", "did you mean 'gates'"),
-    ("path: ./model", "pth: ./model", 3, "$.model.pth: unknown key", "pth", "folder, hub, package", "'path'"),
+    ("path: ./model", "pth: ./model", 3, "$.model.pth: unknown key", "pth", "package, path, pooling", "'path'"),
     ("source: jsonl", "source: json", 5, "$.data.source: not one of", "'json'", "csv, debian-sections", "'jsonl'"),
     ("  source: jsonl\n", "", 4, "$.data: missing key 'source'", "files", "config", "add 'source:'"),
     ("[mine.jsonl]", "mine.jsonl", 6, "$.data.files: expected a list", "mine.jsonl", "a list", "[mine.jsonl]"),

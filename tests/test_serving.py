@@ -104,6 +104,10 @@ def test_what_cannot_be_served_is_told_before_anything_is_written(home: Home, tm
         edgekit.serve_local(made, socket=tmp_path / ("long" * 40), home=home)
     with pytest.raises(UsageError, match="cannot be read"):
         edgekit.serve_local(made, token_file=tmp_path / "nowhere", home=home)
+    empty = tmp_path / "token"
+    empty.touch(0o600)
+    with pytest.raises(UsageError, match="no token in this file"):
+        edgekit.serve_local(made, listen="127.0.0.1:0", token_file=empty, home=home)
     with pytest.raises(BundleError, match="no such bundle"):
         edgekit.serve_local("nothing", home=home)
     assert not any(home.served.iterdir())

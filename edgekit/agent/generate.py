@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from typing import Callable, Dict, Generator, List, Optional, Tuple
 
@@ -55,7 +54,7 @@ class Writer:
         speller, stops = Speller(self._tokenizer.text), Stops(asked.stop)
         began = time.perf_counter()
         reused = self._begin(prompt)
-        token = self._next(sampler)
+        token = sampler(self._model)
         prefill_ms = (time.perf_counter() - began) * 1e3
         tokens: List[int] = []
         times: List[float] = []
@@ -80,7 +79,7 @@ class Writer:
                 break
             began = time.perf_counter()
             self._go_on(token)
-            token = self._next(sampler)
+            token = sampler(self._model)
             times.append((time.perf_counter() - began) * 1e3)
         pieces.append(stops.end())
         return pieces[-1], Generated(
@@ -92,12 +91,6 @@ class Writer:
             prefill_ms=prefill_ms,
             token_ms=tuple(times),
         )
-
-    def _next(self, sampler: Sampler) -> int:
-        tokens, logits = self._model.likeliest(sampler.count)
-        if not tokens or any(math.isnan(one) for one in logits):
-            raise DeviceError("the model answered no number", given=logits[:4])
-        return sampler(tokens, logits)
 
     @property
     def _full(self) -> bool:

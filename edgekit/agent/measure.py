@@ -14,6 +14,10 @@ from edgekit.spec.manifest import Artifact
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.result import Measured, Run
 from edgekit.spec.setting import Setting
+from edgekit.spec.task import CLASSIFY, LANGUAGE
+
+#: Tasks that answer a text with one of so many.
+_CHOOSING = (CLASSIFY, LANGUAGE)
 
 
 def model(root: Path, artifact: Artifact, threads: int = 1) -> tasks.Model:
@@ -27,6 +31,8 @@ def model(root: Path, artifact: Artifact, threads: int = 1) -> tasks.Model:
         dynamic=artifact.dynamic,
         temperature=artifact.sureness.temperature if artifact.sureness else 1.0,
         unsure_below=artifact.sureness.unsure_below if artifact.sureness else 0.0,
+        task=artifact.task,
+        tags=artifact.tags,
     )
 
 
@@ -53,7 +59,8 @@ def run(
     except ChildFailed as error:
         failure = error.message
     after, swapped = sensors.read(board), sensors.swapped_in(board) - swapped
-    if measured is not None and not all(0 <= one < request.labels for one in measured.labels):
+    chosen = measured.labels if measured is not None and artifact.task in _CHOOSING else ()
+    if not all(0 <= one < request.labels for one in chosen):
         measured, failure = None, "the model answers a class beyond the {} there are".format(request.labels)
     invalid = _invalid(before, after, swapped)
     readings = {"before_" + name: value for name, value in before.items()}

@@ -9,7 +9,8 @@ from typing import Any, List, Optional, Sequence, Tuple
 
 from edgekit.agent.runtimes import Runner
 from edgekit.errors import DeviceError
-from edgekit.spec.text import clean
+from edgekit.spec.text import Cleaned, aligned, clean
+from edgekit.spec.words import Word, words_of
 
 _PAD_TOKENS = ("[PAD]", "<pad>")
 #: What ends a text, by the names that tokenizers have for it.
@@ -18,10 +19,12 @@ _END_TOKENS = ("<|endoftext|>", "</s>", "<eos>", "[SEP]")
 
 @dataclass(frozen=True)
 class Tokens:
-    """``ids`` after truncation to the largest bucket, not padded."""
+    """``ids`` after truncation to the largest bucket, not padded; ``words`` in the text as it was given, where they are
+    asked for."""
 
     ids: Tuple[int, ...]
     truncated: bool
+    words: Tuple[Word, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -36,10 +39,13 @@ class Outcome:
 
 class Tokenizer:
     """A tokenizer.json; texts are cut to ``limit`` tokens, if any, on the side that the file names; padding is done
-    here, by bucket. Texts are cleaned as those that the model learned from. Needs the ``tokenizers`` wheel."""
+    here, by bucket. Texts are cleaned as those that the model learned from. With ``words``, those of a text are told as
+    well. Needs the ``tokenizers`` wheel."""
 
-    def __init__(self, file: str, limit: Optional[int]) -> None:
+    def __init__(self, file: str, limit: Optional[int], words: bool = False) -> None:
         import tokenizers
+
+        self._words = words
 
         self._tokenizer = tokenizers.Tokenizer.from_file(file)
         self.pad_id = _pad_id(self._tokenizer)
@@ -54,8 +60,16 @@ class Tokenizer:
         self.end_id: Optional[int] = next((one for one in known if one is not None), None)
 
     def __call__(self, text: str) -> Tokens:
+        if self._words:
+            return self._with_words(aligned(text))
         encoding = self._tokenizer.encode(clean(text))
         return Tokens(tuple(encoding.ids), bool(encoding.overflowing))
+
+    def _with_words(self, cleaned: Cleaned) -> Tokens:
+        encoding = self._tokenizer.encode(cleaned.text)
+        words = words_of(encoding, cleaned.text)
+        there = tuple(Word(one.token, *cleaned.given(one.start, one.end)) for one in words)
+        return Tokens(tuple(encoding.ids), bool(encoding.overflowing), there)
 
     def text(self, ids: Sequence[int]) -> str:
         """How a run of tokens is written, without special ones; U+FFFD stands for bytes that are no character."""

@@ -17,7 +17,7 @@ from edgekit.spec.setting import Setting
 @dataclass(frozen=True)
 class Record:
     """``previous`` is the release that was current when this one was activated; ``size`` in bytes of all its blobs;
-    ``setting`` how its runtime works on this board."""
+    ``setting`` how its runtime works on this board, ``memory`` what the manifest estimates of its artifact."""
 
     release: str
     name: str
@@ -30,6 +30,7 @@ class Record:
     state: wire.State = "staged"
     previous: Optional[str] = None
     setting: Setting = field(default_factory=Setting)
+    memory: Optional[int] = None
 
 
 def folder(root: Path, release: str) -> Path:

@@ -56,6 +56,7 @@ def stage(root: Path, request: wire.Stage, report: Report = quiet) -> None:
         size=sum(one.size for one in dict.fromkeys(request.blobs)),
         serial=1 + max((one.serial for one in records(root)), default=0),
         installed=time.time(),
+        memory=optimized.memory,
     )
     _install(root, record, text)
     log.write(root, "staged", release=record.release, name=record.name, artifact=record.artifact)
@@ -247,6 +248,7 @@ def status(root: Path) -> wire.Status:
                 size=one.size,
                 artifact=one.artifact,
                 setting=one.setting,
+                memory=one.memory,
             )
             for one in records(root)
         ),

@@ -1,11 +1,11 @@
-"""Which token comes next, of logits: the likeliest one, or one drawn."""
+"""Which token comes next: the likeliest one, or one drawn."""
 
 from __future__ import annotations
 
 import random
-from typing import Optional, Sequence
+from typing import Optional
 
-from edgekit.agent.pipeline import softmax
+from edgekit.agent.runtimes import Generating
 
 
 class Sampler:
@@ -15,23 +15,12 @@ class Sampler:
 
     def __init__(self, temperature: float, top_k: Optional[int], top_p: float, seed: int) -> None:
         self._temperature = temperature
+        self._top_k = top_k
         self._top_p = top_p
         self._random = random.Random(seed)
-        #: How many of the likeliest tokens it needs to be told; ``None`` for all.
-        self.count = 1 if temperature == 0.0 else top_k
 
-    def __call__(self, tokens: Sequence[int], logits: Sequence[float]) -> int:
-        """One of ``tokens``, whose ``logits`` fall."""
-        if len(tokens) == 1:
-            return tokens[0]
-        probabilities = softmax(logits, self._temperature)
-        kept, total = 0, 0.0
-        while kept < len(probabilities) and (kept == 0 or total < self._top_p):
-            total += probabilities[kept]
-            kept += 1
-        left = self._random.random() * total
-        for token, probability in zip(tokens[:kept], probabilities):
-            left -= probability
-            if left < 0.0:
-                return token
-        return tokens[kept - 1]
+    def __call__(self, model: Generating) -> int:
+        """What follows what ``model`` has read. Raises DeviceError where it answers no number."""
+        if self._temperature == 0.0:
+            return model.likeliest(1)[0][0]
+        return model.drawn(self._temperature, self._top_k, self._top_p, self._random.random())

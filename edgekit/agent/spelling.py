@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Callable, List, Sequence, Tuple
 
-#: What a decoder writes for bytes that are no character, as those of one that is not yet complete.
+#: What a decoder writes for bytes that are no character, as those of one that is not yet complete: once for them all,
+#: or once for each.
 _BROKEN = "\ufffd"
 
 
@@ -12,23 +13,26 @@ class Speller:
     """Writes a text token by token; ``decode`` spells any run of them.
 
     A token may be a part of a character, and how it is written may depend on the one before it. So a run is spelled
-    again with each token until its end is whole, and the next run begins with the last token of the one before.
+    again with each token until its end is whole, and the next run begins with the tokens of that piece.
     """
 
     def __init__(self, decode: Callable[[Sequence[int]], str]) -> None:
         self._decode = decode
+        #: Its first ``before`` tokens belong to the last piece.
         self._run: List[int] = []
+        self._before = 0
         self._told = 0
 
     def add(self, token: int) -> str:
         """The characters that are whole with it; often one word, sometimes none."""
         self._run.append(token)
         text = self._decode(self._run)
-        whole = text[:-1] if text.endswith(_BROKEN) else text
+        whole = text.rstrip(_BROKEN)
         found = whole[self._told :]
         self._told = max(self._told, len(whole))
         if whole == text:
-            self._run = [token]
+            del self._run[: self._before]
+            self._before = len(self._run)
             self._told = len(self._decode(self._run))
         return found
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Optional, Tuple
 
 from edgekit.spec.scheme import Format
+from edgekit.spec.task import CLASSIFY, Task
 from edgekit.spec.wire import Generate, Generated, Prediction, Signature
 
 
@@ -13,7 +14,7 @@ from edgekit.spec.wire import Generate, Generated, Prediction, Signature
 class Model:
     """One artifact, ready to load. ``lengths`` are its buckets in tokens, rising; a ``dynamic`` one takes any length up
     to the last of them. Logits are divided by ``temperature``; an answer less likely than ``unsure_below`` is
-    unsure."""
+    unsure. ``task`` is what its answers are; where words are labelled, ``tags`` are what their logits stand for."""
 
     format: Format
     file: str
@@ -23,6 +24,8 @@ class Model:
     dynamic: bool = False
     temperature: float = 1.0
     unsure_below: float = 0.0
+    task: Task = CLASSIFY
+    tags: Tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

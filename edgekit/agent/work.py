@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import json
 import time
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Dict, List, Optional, Sequence, Tuple
 
@@ -18,8 +19,12 @@ from edgekit.spec import codec
 from edgekit.spec.manifest import GoldenCase
 from edgekit.spec.progress import Report
 from edgekit.spec.result import Measured
-from edgekit.spec.task import NextTokens
-from edgekit.spec.wire import Health, Signature
+from edgekit.spec.spans import Span
+from edgekit.spec.task import EMBED, TOKENS, NextTokens
+from edgekit.spec.wire import FoundSpan, Health, Signature
+
+#: The cosine of the same text's embedding on two processors: integer kernels round otherwise on each.
+NEAR = 0.98
 
 
 def operations(bare_rss: int, bare_pss: int) -> Dict[str, Operation]:
@@ -67,21 +72,23 @@ def measure(bare_rss: int, bare_pss: int, task: tasks.Timing, report: Report) ->
     t4 = time.perf_counter()
     _warm_up(loaded, surveyed, lengths, task)
     report("timing {} texts".format(len(texts)), None)
-    end_to_end, model_only, labels, told = _timed(loaded, texts, task)
+    found = _timed(loaded, texts, task)
     return Measured(
         import_ms=(t1 - t0) * 1e3,
         init_ms=(t2 - t1) * 1e3,
         first_ms=(t4 - t3) * 1e3,
-        end_to_end=tuple(end_to_end),
-        model_only=tuple(model_only),
-        labels=tuple(labels),
+        end_to_end=tuple(found.end_to_end),
+        model_only=tuple(found.model_only),
+        labels=tuple(found.labels),
         bare_rss=bare_rss,
         bare_pss=bare_pss,
         vm_hwm=memory.high_water(),
         pss=memory.pss(),
         padded_tokens=sum(lengths),
         real_tokens=sum(len(one.ids) for one in surveyed),
-        language=_summed(told),
+        language=_summed(found.told),
+        spans=tuple(found.spans) if model.task == TOKENS else None,
+        embeddings=tuple(found.embeddings) if model.task == EMBED else None,
     )
 
 
@@ -100,10 +107,20 @@ def _warm_up(loaded: Engine, tokens: Sequence[Tokens], lengths: Sequence[int], t
         loaded.infer(tokens[lengths.index(length)], task.pad_to)
 
 
-def _timed(
-    loaded: Engine, texts: Sequence[str], task: tasks.Timing
-) -> Tuple[List[float], List[float], List[int], List[NextTokens]]:
-    end_to_end, model_only, labels, told = [], [], [], []
+@dataclass
+class _Timed:
+    """What the timed texts took, in ms, and what they were answered with."""
+
+    end_to_end: List[float] = field(default_factory=list)
+    model_only: List[float] = field(default_factory=list)
+    labels: List[int] = field(default_factory=list)
+    told: List[NextTokens] = field(default_factory=list)
+    spans: List[Tuple[Span, ...]] = field(default_factory=list)
+    embeddings: List[Tuple[float, ...]] = field(default_factory=list)
+
+
+def _timed(loaded: Engine, texts: Sequence[str], task: tasks.Timing) -> _Timed:
+    found, kind = _Timed(), task.model.task
     clock = time.perf_counter
     gc.collect()
     gc.disable()
@@ -112,15 +129,28 @@ def _timed(
             began = clock()
             tokens = loaded.tokenizer(text)
             outcome = loaded.infer(tokens, task.pad_to)
-            end_to_end.append((clock() - began) * 1e3)
-            model_only.append(outcome.model_ms)
-            labels.append(outcome.label)
-            found = loaded.runner.told(tokens.ids)
-            if found is not None:
-                told.append(found)
+            # of words, the answer is made of all their logits
+            spans = loaded.spans(text, tokens) if kind == TOKENS else ()
+            found.end_to_end.append((clock() - began) * 1e3)
+            found.model_only.append(outcome.model_ms)
+            if kind == TOKENS:
+                found.labels.append(len(spans))
+                found.spans.append(_plain(spans))
+            elif kind == EMBED:
+                found.labels.append(0)
+                found.embeddings.append(engine.embedding(outcome))
+            else:
+                found.labels.append(outcome.label)
+                told = loaded.runner.told(tokens.ids)
+                if told is not None:
+                    found.told.append(told)
     finally:
         gc.enable()
-    return end_to_end, model_only, labels, told
+    return found
+
+
+def _plain(found: Sequence[FoundSpan]) -> Tuple[Span, ...]:
+    return tuple(Span(one.start, one.end, one.label) for one in found)
 
 
 def bare(task: tasks.Bare, report: Report) -> tasks.BareTimes:
@@ -179,7 +209,7 @@ def _text(line: str, file: str) -> str:
 
 
 def check(task: tasks.Check, report: Report) -> Health:
-    """All golden cases; healthy when every label is the host's."""
+    """All golden cases; healthy when every answer is the host's."""
     with open(task.golden, encoding="utf-8") as lines:
         cases = [codec.loads(GoldenCase, line, where="golden cases") for line in lines if line.strip()]
     if not cases:
@@ -187,12 +217,29 @@ def check(task: tasks.Check, report: Report) -> Health:
     loaded = engine.load(task.model)
     failure, agreed = "", 0
     for number, case in enumerate(cases):
-        found = loaded.answer(case.text)[1].label
-        agreed += found == case.label
-        if found != case.label and not failure:
-            failure = "golden case {} of {}: label {} instead of {}".format(number + 1, len(cases), found, case.label)
+        found, wanted = _answered(loaded, case)
+        agreed += found == wanted
+        if found != wanted and not failure:
+            failure = "golden case {} of {}: {} instead of {}".format(number + 1, len(cases), found, wanted)
         report("golden case {} of {}".format(number + 1, len(cases)), (number + 1) / len(cases))
     return Health(agreed == len(cases), len(cases), agreed, failure)
+
+
+def _answered(loaded: Engine, case: GoldenCase) -> Tuple[str, str]:
+    """The answer to a golden case, and what it should be."""
+    tokens, outcome = loaded.answer(case.text)
+    if case.spans is not None:
+        return _told(_plain(loaded.spans(case.text, tokens))), _told(case.spans)
+    if case.embedding is not None:
+        cosine = sum(ours * theirs for ours, theirs in zip(outcome.logits, case.embedding))
+        near = cosine >= NEAR and len(outcome.logits) == len(case.embedding)
+        wanted = "an embedding of {} numbers with a cosine of {} or more".format(len(case.embedding), NEAR)
+        return wanted if near else "one of {} with {:.4f}".format(len(outcome.logits), cosine), wanted
+    return "label {}".format(outcome.label), "label {}".format(case.label)
+
+
+def _told(spans: Sequence[Span]) -> str:
+    return ", ".join("{} {}-{}".format(one.label, one.start, one.end) for one in spans) or "no span"
 
 
 def ask(loaded: Dict[tasks.Model, Engine], task: tasks.Ask, report: Report) -> tasks.Answers:

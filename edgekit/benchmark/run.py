@@ -76,8 +76,8 @@ def run(
         solutions=plan.solutions(manifest, tuple(jobs)),
         runs=tuple(runs),
         power="not measured" if any("pmic" in one for one in facts.sensors) else "not measured: no sensor",
-        # how a text goes on nobody knows
-        truth=tuple(truth[:longest]) if manifest.labels else (),
+        # how a text goes on nobody knows, and no one number is the truth of a text whose words are labelled
+        truth=tuple(truth[:longest]) if manifest.labels and not manifest.optimized.tags else (),
         host_labels=tuple(host_labels[:longest]),
         versions=dict(versions if versions is not None else manifest.versions),
     )

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from edgekit.cli.progress import Progress
-    from edgekit.outcome import Built
+    from edgekit.outcome import Built, Candidate
 
 COLUMNS = (
     "",
@@ -27,8 +27,12 @@ COLUMNS = (
     "measured on",
     "verdict",
 )
-#: Of a language model, after ``drop``.
-PERPLEXITY = ("perplexity", "rise %")
+#: What a task's candidates have besides, after ``drop``: the field, by its column.
+OWN: dict[str, dict[str, str]] = {
+    "language": {"perplexity": "perplexity", "rise %": "perplexity_rise"},
+    "tokens": {"F1 %": "f1", "F1 drop": "f1_drop"},
+    "embed": {"mean cosine": "mean_cosine", "least": "least_cosine"},
+}
 
 
 def add(verbs: Verbs) -> None:
@@ -99,8 +103,14 @@ def show(args: Namespace, built: Built, paper: Console) -> None:
 
 def _columns(built: Built) -> tuple[str, ...]:
     place = COLUMNS.index("drop") + 1
-    more = PERPLEXITY if built.manifest.task == "language" else ()
-    return (*COLUMNS[:place], *more, *COLUMNS[place:])
+    return (*COLUMNS[:place], *OWN.get(built.manifest.task, {}), *COLUMNS[place:])
+
+
+def _memory(one: Candidate) -> str | None:
+    """What was measured, and below what it was estimated to stay."""
+    bound = megabytes(one.memory)
+    parts = [megabytes(one.peak_memory), bound and f"(≤ {bound} est.)"]
+    return " ".join(part for part in parts if part) or None
 
 
 def _rows(built: Built) -> list[tuple[str | None, ...]]:
@@ -112,9 +122,9 @@ def _rows(built: Built) -> list[tuple[str | None, ...]]:
             megabytes(one.size) if one.size else None,
             figure(one.accuracy),
             figure(one.drop),
-            *((figure(one.perplexity), figure(one.perplexity_rise)) if built.manifest.task == "language" else ()),
+            *(figure(getattr(one, field)) for field in OWN.get(built.manifest.task, {}).values()),
             figure(one.latency_ms),
-            megabytes(one.peak_memory),
+            _memory(one),
             one.measured_on,
             one.failure or "; ".join(one.verdicts) or ("ships" if one.shipped else "meets the gates"),
         )

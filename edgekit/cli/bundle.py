@@ -75,10 +75,11 @@ def show_inspect(args: Namespace, manifest: Manifest, paper: Console) -> None:
         "accuracy %",
         "texts",
         "perplexity",
+        "F1 %",
         "min cosine",
         "lengths",
     )
-    paper.print(table("", columns, [_row(one) for one in manifest.artifacts], right=columns[4:10]))
+    paper.print(table("", columns, [_row(one) for one in manifest.artifacts], right=columns[4:11]))
     for one in manifest.artifacts:
         counts = [(count.operator, count.precision, count.count) for count in one.realised.operators]
         if counts:
@@ -88,6 +89,11 @@ def show_inspect(args: Namespace, manifest: Manifest, paper: Console) -> None:
         covered = one.realised.coverage(one.scheme)
         if covered is not None:
             paper.print(f"{covered:.2f} % of the weights are stored in the precision of {one.scheme}, or less")
+        if one.mean_cosine is not None and one.role == "optimized":
+            paper.print(
+                f"its embeddings' cosine with the reference's: {figure(one.mean_cosine, 4)} on average, "
+                f"{figure(one.least_cosine, 4)} at the least; accuracy: texts whose nearest other one is the same"
+            )
         for line in one.realised.fallbacks:
             paper.print(f"  fell back to float: {line}")
     paper.print(f"recipe {short(manifest.recipe_digest)}, data {short(manifest.data_digest)}, seed {manifest.seed}")
@@ -107,6 +113,7 @@ def _row(one: Artifact) -> tuple[object, ...]:
         figure(one.accuracy),
         one.accuracy_samples,
         figure(one.perplexity),
+        figure(one.f1),
         figure(one.parity.min_cosine, 4) if one.parity else None,
         ", ".join(str(length) for length in one.lengths),
     )

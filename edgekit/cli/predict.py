@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from argparse import Namespace
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from edgekit.cli.progress import Progress
     from edgekit.outcome import Assessed, Share
-    from edgekit.spec.wire import Predictions
+    from edgekit.spec.wire import FoundSpan, Prediction, Predictions
 
 
 def add(verbs: Verbs) -> None:
@@ -77,23 +78,51 @@ def show(args: Namespace, answer: Predictions | Assessed, paper: Console) -> Non
     rows = [
         (
             one.text,
-            # next tokens have spaces of their own
-            ", ".join(
-                f"{repr(score.label) if score.label != score.label.strip() else score.label} {score.probability:.1%}"
-                for score in one.scores
-            )
-            + (" – unsure" if one.unsure else ""),
+            _answer(one),
             f"{one.tokens}{' (truncated)' if one.truncated else ''}",
             one.bucket,
             figure(one.ms),
         )
         for one in answer.predictions
     ]
-    columns = ("text", "labels", "tokens", "bucket", "ms")
+    columns = ("text", _kind(answer.predictions[0]), "tokens", "bucket", "ms")
     paper.print(table("", columns, rows, right=columns[2:]))
     paper.print(f"release {short(answer.release)}, artifact {answer.artifact}; ms on the device's clock")
     if answer.handed:
         paper.print(f"{len(answer.handed)} of {len(answer.predictions)} were unsure, and answered by {args.fallback}")
+
+
+def _kind(one: Prediction) -> str:
+    if one.spans is not None:
+        return "spans"
+    return "labels" if one.embedding is None else "embedding"
+
+
+def _answer(one: Prediction) -> str:
+    if one.spans is not None:
+        return _spans(one.spans)
+    return _labels(one) if one.embedding is None else _numbers(one.embedding)
+
+
+def _numbers(embedding: Sequence[float]) -> str:
+    return f"{len(embedding)} numbers: {', '.join(f'{one:.4f}' for one in embedding[:4])}, …"
+
+
+def _labels(one: Prediction) -> str:
+    found = [
+        # next tokens have spaces of their own
+        f"{repr(score.label) if score.label != score.label.strip() else score.label} {score.probability:.1%}"
+        for score in one.scores
+    ]
+    return ", ".join(found) + (" – unsure" if one.unsure else "")
+
+
+def _spans(spans: Sequence[FoundSpan]) -> str:
+    found = [
+        f"{one.label} {one.text!r} at {one.start}–{one.end} {one.score:.1%}{' – unsure' if one.unsure else ''}"
+        for one in spans
+    ]
+    return ", ".join(found) or "none"
 
 
 def show_shares(found: Assessed, paper: Console) -> None:

@@ -16,7 +16,8 @@ from edgekit.errors import MissingExtra
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import Step
 from edgekit.spec.step import StepReport
-from edgekit.spec.task import LANGUAGE
+from edgekit.spec.task import LANGUAGE, Pooling
+from edgekit.spec.task import Task as Kind
 from edgekit.spec.training import Training
 
 __all__ = ["StepReport", "accuracy", "adopt", "apply"]
@@ -73,15 +74,16 @@ def apply(
     return done
 
 
-def adopt(folder: Path, out: Path) -> None:
-    """Write the plain model in ``folder`` as a language model's checkpoint, the folder ``out``: every step then knows
-    what it is. Raises BuildError where its family has no such models, or it is a classifier's checkpoint."""
+def adopt(folder: Path, out: Path, task: Kind = LANGUAGE, pooling: Pooling | None = None) -> None:
+    """Write the plain model in ``folder`` as a checkpoint for ``task``, the folder ``out``: every step then knows what
+    it is. One that embeds pools its tokens by ``pooling``, or as it says itself. Raises BuildError where its family has
+    no such models, or it is a checkpoint for another task."""
     try:
         from edgekit.models import checkpoint as checkpoints
     except ImportError as error:
         raise MissingExtra(error.name or "torch", "host") from error
 
-    checkpoints.save(checkpoints.load(folder, task=LANGUAGE), out)
+    checkpoints.save(checkpoints.load(folder, task=task, pooling=pooling), out)
 
 
 def accuracy(checkpoint: Path, samples: Sequence[Sample], lengths: Sequence[int], report: Report = quiet) -> float:

@@ -31,7 +31,7 @@ from edgekit.models.checkpoint import Checkpoint, fingerprint
 from edgekit.spec import codec
 from edgekit.spec.distill import Distill
 from edgekit.spec.step import StepReport
-from edgekit.spec.task import LANGUAGE
+from edgekit.spec.task import EMBED, NATURES
 from edgekit.spec.training import Learning
 
 __all__ = ["keep_layers", "learn", "run", "teach"]
@@ -104,11 +104,11 @@ def teach(
     data = encode(texts, student, last)
     memory.check(student.structure, student.parameters, options, max(len(one) for one in data.ids))
     inside = lessons.seen_inside(options, "theirs")
-    language = student.task == LANGUAGE
-    beside = inside or (language and "logits" in active)
+    by_token = NATURES[student.task].by_token
+    beside = inside or (by_token and "logits" in active)
     same = _alike(texts, student, main, last) if beside else [True] * len(texts)
     answers = embeddings = None
-    if "logits" in active and not language and (others or not inside):
+    if "logits" in active and not by_token and (others or not inside):
         taught_by = [main, *others]
         shares = weights or [1.0] * len(taught_by)
         answers = teacher.mean_logits(taught_by, shares, texts, last, task.work, task.report)
@@ -142,7 +142,7 @@ def teach(
             ),
             seed=task.seed,
             helpers=taught.helpers,
-            score=None if main.labels == task.samples.labels else _likeness(taught, task),
+            score=None if main.labels == task.samples.labels and student.task != EMBED else _likeness(taught, task),
             keep=keep or (lambda folder: checkpoints.save(student, folder)),
             before_step=before_step,
             after_step=after,
@@ -178,7 +178,8 @@ def _some(student: Checkpoint, task: Task) -> Batch:
 
 
 def _likeness(taught: Lessons, task: Task) -> Callable[[], float]:
-    """How well the student of a teacher does that knows no labels of this task: 100·e^-loss on the validation texts."""
+    """How well the student of a teacher does that knows no labels of this task, or where there are none: 100·e^-loss on
+    the validation texts."""
     texts, last = [Sample(one.text, UNLABELED) for one in task.samples.validation], task.lengths[-1]
     data, theirs = encode(texts, taught.student, last), encode(texts, taught.teacher, last)
     held = taught.on(

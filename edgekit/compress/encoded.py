@@ -7,17 +7,21 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import torch
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 from torch.nn.functional import pad
 
 from edgekit.data.samples import Sample
 from edgekit.errors import BuildError
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.models.tokenizer import truncate
-from edgekit.spec.task import CLASSIFY, LANGUAGE, Task
+from edgekit.spec import spans
+from edgekit.spec.task import CLASSIFY, LANGUAGE, TOKENS, Task
+from edgekit.spec.words import words_of
 
-#: The label of a text that has none, and of a token that none comes after.
+#: The label of a text that has none, of a token that none comes after, and of one that is not tagged: no word's first.
 UNLABELED = -1
+#: The tag of a word's first token where nobody knows it: a teacher tells.
+UNKNOWN = -2
 #: Batches are drawn from pools of this many, sorted by length: little padding, and still random.
 POOL = 50
 
@@ -25,10 +29,11 @@ POOL = 50
 @dataclass(frozen=True)
 class Encoded:
     """``ids`` one list of token ids a text (special tokens included), ``labels`` one index a text; ``pad`` fills up.
-    Where the ``task`` is ``language``, what is to be told of a text that is not ``UNLABELED`` are its own tokens."""
+    Where the ``task`` is ``language``, what is to be told of a text that is not ``UNLABELED`` are its own tokens; where
+    it is ``tokens``, a text has a label for each of its tokens."""
 
     ids: list[list[int]]
-    labels: list[int]
+    labels: list[int] | list[list[int]]
     pad: int
     task: Task = CLASSIFY
 
@@ -39,7 +44,7 @@ class Encoded:
 @dataclass(frozen=True)
 class Batch:
     """``rows`` are the places in the Encoded. Tensors int64: ``input_ids`` and ``attention_mask`` [batch, length],
-    ``labels`` [batch], or of a language model's texts [batch, length], at each token the one after it."""
+    ``labels`` [batch], or where each token has one [batch, length]: of a language model's texts, the one after it."""
 
     rows: list[int]
     input_ids: torch.Tensor
@@ -60,9 +65,27 @@ class Batch:
 def encode(samples: Sequence[Sample], checkpoint: Checkpoint, length: int) -> Encoded:
     """Tokenize with the checkpoint's own tokenizer, truncated to ``length`` tokens."""
     tokenizer = _tokenizer(checkpoint, length)
-    ids = [one.ids for one in tokenizer.encode_batch_fast([one.text for one in samples])]
-    labels = [one.label for one in samples]
+    texts = [one.text for one in samples]
+    # the fast way tells no places
+    found = tokenizer.encode_batch(texts) if checkpoint.task == TOKENS else tokenizer.encode_batch_fast(texts)
+    ids = [one.ids for one in found]
+    labels: list[int] | list[list[int]] = [one.label for one in samples]
+    if checkpoint.task == TOKENS:
+        labels = _tags(samples, found, checkpoint.labels)
     return Encoded(ids, labels, padding(checkpoint), checkpoint.task)
+
+
+def _tags(samples: Sequence[Sample], encodings: Sequence[Encoding], tags: Sequence[str]) -> list[list[int]]:
+    """The tag of each word's first token, as ``tags`` number them; no other token has one."""
+    numbers = spans.numbers(tags)
+    labels = []
+    for sample, encoding in zip(samples, encodings, strict=True):
+        labels.append([UNLABELED] * len(encoding.ids))
+        words = words_of(encoding, sample.text)
+        told = spans.tagged([(one.start, one.end) for one in words], sample.spans)
+        for word, tag in zip(words, told, strict=True):
+            labels[-1][word.token] = UNKNOWN if sample.label == UNLABELED else numbers.get(tag, UNKNOWN)
+    return labels
 
 
 def padding(checkpoint: Checkpoint) -> int:
@@ -107,7 +130,10 @@ def batch(data: Encoded, rows: list[int], length: int = 0) -> Batch:
         ids = data.ids[row]
         input_ids[place, : len(ids)] = torch.tensor(ids)
         attention_mask[place, : len(ids)] = 1
-    labels = torch.tensor([data.labels[row] for row in rows])
+    chosen = [data.labels[row] for row in rows]
+    if data.task == TOKENS:
+        chosen = [[*one, *[UNLABELED] * (longest - len(one))] for one in chosen if isinstance(one, list)]
+    labels = torch.tensor(chosen)
     if data.task == LANGUAGE:
         labels = _following(input_ids, attention_mask, labels)
     return Batch(rows, input_ids, attention_mask, labels)

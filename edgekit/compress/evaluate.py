@@ -1,4 +1,4 @@
-"""What a module answers on encoded samples, and how well: of a classifier a text each, of a language model a token."""
+"""What a module answers on encoded samples, and how well: of a classifier a text each, else a token."""
 
 from __future__ import annotations
 
@@ -11,10 +11,11 @@ from torch.nn.functional import cross_entropy
 
 from edgekit.compress.encoded import UNLABELED, Batch, Encoded, encode, in_order
 from edgekit.compress.task import Task
+from edgekit.models import checkpoint as checkpoints
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.step import StepReport
-from edgekit.spec.task import LANGUAGE, NextTokens
+from edgekit.spec.task import EMBED, LANGUAGE, NextTokens
 
 SIZE = 64
 #: Of texts whose every token has as many logits as there are tokens.
@@ -22,7 +23,7 @@ FEW = 8
 
 
 def logits(module: Any, data: Encoded, report: Report = quiet) -> torch.Tensor:
-    """A classifier's logits [texts, classes], float32, in the order of ``data``."""
+    """Logits [texts, classes] or embeddings [texts, hidden], float32, in the order of ``data``."""
     found: list[torch.Tensor] = [torch.empty(0)] * len(data)
     for one, answer in answers(module, data, report):
         for row, each in zip(one.rows, answer, strict=True):
@@ -51,13 +52,13 @@ def told(module: Any, data: Encoded, report: Report = quiet) -> NextTokens:
     hits, count, total = 0, 0, 0.0
     for one, answer in answers(module, data, report):
         hits += int((answer.argmax(-1) == one.labels).sum())
-        count += int((one.labels != UNLABELED).sum())
+        count += int((one.labels >= 0).sum())
         total += float(nll(answer, one.labels).double().sum())
     return NextTokens(hits, count, total)
 
 
 def accuracy(module: Any, data: Encoded, report: Report = quiet) -> float:
-    """Per cent of right labels, or of next tokens that were the likeliest one."""
+    """Per cent of right labels, of next tokens that were the likeliest one, or of words' right tags."""
     return told(module, data, report).accuracy
 
 
@@ -68,11 +69,19 @@ def score(module: Any, data: Encoded) -> float:
     return 100.0 / found.perplexity if data.task == LANGUAGE else found.accuracy
 
 
+def likeness(done: Checkpoint, data: Encoded, task: Task) -> float:
+    """100 × the mean cosine of the embeddings with the teacher's; 0 where those are of another length."""
+    teacher = checkpoints.load(task.teacher, task=EMBED)
+    ours = logits(done.module, data)
+    theirs = logits(teacher.module, encode(task.samples.validation, teacher, task.lengths[-1]))
+    return 100.0 * float((ours * theirs).sum(-1).mean()) if ours.shape == theirs.shape else 0.0
+
+
 def nll(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Negative log-likelihoods of ``labels`` ([batch] or [batch, length]), 0 where there is none; ``logits`` have one
     dimension more."""
     return cross_entropy(
-        logits.float().flatten(0, -2), labels.flatten(), ignore_index=UNLABELED, reduction="none"
+        logits.float().flatten(0, -2), labels.flatten().clamp(min=UNLABELED), ignore_index=UNLABELED, reduction="none"
     ).view(labels.shape)
 
 
@@ -84,5 +93,6 @@ def summed(kind: str, done: Checkpoint, reached: float, **more: Any) -> StepRepo
 
 def untrained(kind: str, done: Checkpoint, task: Task, started: float, remarks: tuple[str, ...] = ()) -> StepReport:
     """The report of a step that trained nothing since ``started`` (monotonic seconds)."""
-    reached = score(done.module, encode(task.samples.validation, done, task.lengths[-1]))
+    data = encode(task.samples.validation, done, task.lengths[-1])
+    reached = likeness(done, data, task) if done.task == EMBED else score(done.module, data)
     return summed(kind, done, reached, seconds=time.monotonic() - started, remarks=remarks)

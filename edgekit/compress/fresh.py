@@ -34,7 +34,7 @@ def start(checkpoint: Checkpoint, wanted: Student) -> None:
     family.prepare(module)
     with torch.no_grad():
         _take(family.embeddings(module), family.embeddings(old))
-        ours, theirs = family.head(module).classifier.bias, family.head(old).classifier.bias
+        ours, theirs = (getattr(family.head(one).classifier, "bias", None) for one in (module, old))
         if ours is not None and theirs is not None:
             ours.copy_(theirs)
     checkpoint.module, checkpoint.grid = module.eval(), None

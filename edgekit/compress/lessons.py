@@ -20,7 +20,7 @@ from edgekit.compress.teacher import Answers
 from edgekit.compress.trace import STATES, trace
 from edgekit.errors import BuildError
 from edgekit.models.checkpoint import Checkpoint
-from edgekit.spec.task import LANGUAGE
+from edgekit.spec.task import LANGUAGE, NATURES, TOKENS
 from edgekit.spec.training import Learning
 
 
@@ -35,8 +35,8 @@ class Lessons:
             asks.
         embeddings: the teacher's [texts, hidden], where they are learned.
 
-    A language model has logits for each token: its teacher is asked with each batch. Where the student's vocabulary was
-    trimmed, it learns how the teacher chooses among the tokens that are left.
+    Where each token has logits, the teacher is asked with each batch. Where a language model's vocabulary was trimmed,
+    it learns how the teacher chooses among the tokens that are left.
     """
 
     student: Checkpoint
@@ -57,8 +57,8 @@ class Lessons:
         self.heads = _relation_heads(self.student, self.teacher, self.options)
         self.ours_seen = seen_inside(self.options, "ours")
         self.theirs_seen = seen_inside(self.options, "theirs")
-        self.by_token = self.student.task == LANGUAGE and "logits" in self.options.losses.active
-        if self.by_token and self.student.tokenizer != self.teacher.tokenizer:
+        self.by_token = NATURES[self.student.task].by_token and "logits" in self.options.losses.active
+        if self.by_token and self.student.task == LANGUAGE and self.student.tokenizer != self.teacher.tokenizer:
             self.columns = torch.tensor(places(self.student, self.teacher))
 
     def on(self, theirs: Encoded, alike: torch.Tensor, answers: Answers) -> Lessons:
@@ -97,6 +97,7 @@ class Lessons:
             self._folded(one, theirs.inputs) if theirs is not None and "fold" in active else (),
             self.groups,
             self.heads,
+            self.student.task == TOKENS,
         )
         return losses.total(lesson)
 

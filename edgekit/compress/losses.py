@@ -37,9 +37,10 @@ class Group:
 class Lesson:
     """One batch, as its losses see it; what no loss asked for is empty.
 
-    ``labels`` [batch] int64, of a language model [batch, length]; ``mask`` [batch, length] 1 for tokens, ``alike``
-    [batch] 1 where student and teacher split the text into the same tokens. ``answers`` are the teachers' logits
-    [batch, classes], of a language model [batch, length, the student's tokens]; ``embeddings`` the teacher's
+    ``labels`` [batch] int64, where each token has one [batch, length], and only words' first tokens where answers are
+    ``by_word``; ``mask`` [batch, length] 1 for tokens, ``alike`` [batch] 1 where student and teacher split the text
+    into the same tokens. ``answers`` are the teachers' logits [batch, classes], where each token has some [batch,
+    length, classes or the student's tokens]; ``embeddings`` the teacher's
     [batch, hidden], ``snapshot`` the snapshot's logits; ``folded`` what each student layer makes of the teacher's own
     states; ``groups`` one a student layer; ``heads`` how many the relations are split into; ``helpers`` what is
     learned along and dropped afterwards.
@@ -58,6 +59,7 @@ class Lesson:
     folded: Sequence[torch.Tensor] = ()
     groups: Sequence[Group] = ()
     heads: int = 1
+    by_word: bool = False
 
     @property
     def teacher(self) -> Trace:
@@ -65,32 +67,40 @@ class Lesson:
         assert self.theirs is not None
         return self.theirs
 
-    def mean(self, values: torch.Tensor) -> torch.Tensor:
-        """[batch, length] → [batch]: mean over a text's tokens, 0 where the tokens are not the teacher's."""
-        each = self.over_tokens(values)
+    @property
+    def answered(self) -> torch.Tensor:
+        """[batch, length] 1 for the tokens whose logits are answers: all, or where words are labelled their first."""
+        return (self.labels != UNLABELED).float() if self.by_word else self.mask
+
+    def mean(self, values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """[batch, length] → [batch]: mean over a text's tokens (those in ``mask``), 0 where they are not the
+        teacher's."""
+        each = self.over_tokens(values, mask)
         return each if self.alike is None else each * self.alike
 
-    def over_tokens(self, values: torch.Tensor) -> torch.Tensor:
-        """[batch, length] → [batch]: mean over a text's tokens."""
-        return (values * self.mask).sum(1) / self.mask.sum(1).clamp(min=1)
+    def over_tokens(self, values: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+        """[batch, length] → [batch]: mean over a text's tokens (those in ``mask``)."""
+        chosen = self.mask if mask is None else mask
+        return (values * chosen).sum(1) / chosen.sum(1).clamp(min=1)
 
 
 def label(one: Lesson) -> torch.Tensor:
-    """Cross-entropy with the label, or the mean of those with a text's next tokens."""
+    """Cross-entropy with the label, or the mean of those with a text's next tokens, or its words' tags."""
     return surprise(one.ours.logits, one.labels)
 
 
 def surprise(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """[batch]: the negative log-likelihood of a text's label, or the mean over its labelled tokens."""
     values = nll(logits, labels)
-    return values if values.dim() == 1 else values.sum(1) / (labels != UNLABELED).sum(1).clamp(min=1)
+    return values if values.dim() == 1 else values.sum(1) / (labels >= 0).sum(1).clamp(min=1)
 
 
 def logits(one: Lesson) -> torch.Tensor:
-    """T²·KL(teachers ‖ student) at temperature T (Hinton, Vinyals & Dean 2015); of a language model at each token."""
+    """T²·KL(teachers ‖ student) at temperature T (Hinton, Vinyals & Dean 2015); of a language model at each token,
+    where words are labelled at each word's first."""
     assert one.answers is not None
     values = softened(one.ours.logits, one.answers, one.options.temperature)
-    return values if values.dim() == 1 else one.mean(values)
+    return values if values.dim() == 1 else one.mean(values, one.answered)
 
 
 def hidden(one: Lesson) -> torch.Tensor:
@@ -143,7 +153,7 @@ def snapshot(one: Lesson) -> torch.Tensor:
     """T²·KL(snapshot ‖ student): the mean of its own past weights teaches it (Tarvainen & Valpola 2017)."""
     assert one.snapshot is not None
     values = softened(one.ours.logits, one.snapshot, one.options.temperature)
-    return values if values.dim() == 1 else one.over_tokens(values)
+    return values if values.dim() == 1 else one.over_tokens(values, one.answered)
 
 
 def fold(one: Lesson) -> torch.Tensor:

@@ -32,7 +32,7 @@ from edgekit.models.checkpoint import Checkpoint
 from edgekit.models.grid import Grid, Ranges
 from edgekit.spec.qat import Qat
 from edgekit.spec.step import StepReport
-from edgekit.spec.task import LANGUAGE
+from edgekit.spec.task import LANGUAGE, NATURES
 
 CLIPPINGS: dict[str, type[Observed]] = {"observed": Observed, "lsq": Lsq, "pact": Pact}
 
@@ -116,7 +116,7 @@ def _alone(checkpoint: Checkpoint) -> tuple[nn.Module | None, nn.Module | None]:
     to its query instead. None where the layer stands in the stack again or all tokens are read, and it computes as the
     others do."""
     layers = list(checkpoint.family.layers(checkpoint.module))
-    if checkpoint.task == LANGUAGE or sum(one is layers[-1] for one in layers) > 1:
+    if NATURES[checkpoint.task].reads_all or sum(one is layers[-1] for one in layers) > 1:
         return None, None
     attention = checkpoint.family.attention(layers[-1])
     return attention.key, attention.value

@@ -16,14 +16,16 @@ from torch.nn.functional import scaled_dot_product_attention
 
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.models.families import Family
+from edgekit.spec.task import CLASSIFY
 
 
 @contextlib.contextmanager
 def first_token_only(checkpoint: Checkpoint) -> Iterator[bool]:
     """Within, the module computes so; gives whether it does.
 
-    It does not where the classifier reads another token, the last layer stands in the stack again, anything drops out
-    (which tokens are left out would change what is drawn), or a projection was replaced by what may look at all tokens.
+    It does not where the classifier reads another token, or all, the last layer stands in the stack again, anything
+    drops out (which tokens are left out would change what is drawn), or a projection was replaced by what may look at
+    all tokens.
     """
     able = _able(checkpoint)
     if able:
@@ -61,7 +63,9 @@ class _First:
 def _able(checkpoint: Checkpoint) -> bool:
     family, module = checkpoint.family, checkpoint.module
     layers = list(family.layers(module))
-    if family.reads != "first" or family.pre_norm or sum(one is layers[-1] for one in layers) > 1:
+    if checkpoint.task != CLASSIFY or family.reads != "first" or family.pre_norm:
+        return False
+    if sum(one is layers[-1] for one in layers) > 1:
         return False
     attention, both = family.attention(layers[-1]), family.feed_forward(layers[-1])
     projections = (attention.query, attention.key, attention.value, attention.output, both.up, both.down)

@@ -67,8 +67,8 @@ def mean_logits(
 
 
 def answers(teacher: Checkpoint, data: Encoded, embeddings: bool, work: Path, report: Report) -> Answers:
-    """What the teacher answers on all texts, from ``work`` where it was asked before; of a language model the
-    embeddings alone, for it has logits for each token."""
+    """What the teacher answers on all texts, from ``work`` where it was asked before; the embeddings alone where it has
+    logits for each token."""
     key = codec.digest([fingerprint(teacher), data.ids, embeddings])
     file = work / f"answers-{key[:16]}.safetensors"
     if not file.is_file():

@@ -67,7 +67,7 @@ def trim(checkpoint: Checkpoint, used: set[int], seen: set[int] | None = None) -
     special = {name: getattr(config, name, None) for name in _SPECIAL}
     table = checkpoint.family.word_embedding(checkpoint.module)
     output = checkpoint.family.head(checkpoint.module).classifier
-    if checkpoint.task == LANGUAGE and output.weight is not table.weight:
+    if checkpoint.task == LANGUAGE and output is not None and output.weight is not table.weight:
         # it is not tied to the table, and has a row for each token as well
         output.weight, output.out_features = nn.Parameter(output.weight.detach()[stays].clone()), len(stays)
     checkpoint.family.set_word_embedding(checkpoint.module, rows(table, stays, numbers.get(table.padding_idx)))

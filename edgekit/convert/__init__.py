@@ -15,12 +15,13 @@ from edgekit.convert.job import Converted, Job
 from edgekit.data.samples import Samples
 from edgekit.errors import BuildError, MissingExtra
 from edgekit.models import grid
+from edgekit.models.keras import is_keras
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.quantize import Calibration, Generation, Quantization
 from edgekit.spec.scheme import FORMAT_SCHEMES, GENERATING, PLANNED, STATIC
 
 try:
-    from edgekit.convert import tflite, torchscript
+    from edgekit.convert import keras, tflite, torchscript
 except ImportError as error:
     raise MissingExtra(error.name or "torch", "host") from error
 
@@ -67,7 +68,8 @@ def convert(
     """Write a checkpoint as one artifact file.
 
     Args:
-        checkpoint: a checkpoint folder, see ``edgekit.models.checkpoint``.
+        checkpoint: a checkpoint folder, see ``edgekit.models.checkpoint``, or that of a Keras model, which becomes
+            TFLite, see ``edgekit.models.keras``.
         lengths: the length buckets in tokens, rising: one signature ``len<length>`` each.
         samples: what needs calibration is calibrated on texts drawn from the training part.
         out: the file to write; it appears whole or not at all. Equal inputs give equal bytes.
@@ -84,8 +86,9 @@ def convert(
     positions, weights are not finite or there are too few texts to calibrate on.
     """
     candidate = f"{format}/{scheme}"
-    if format not in WRITERS:
-        raise BuildError("unknown format", given=format, allowed=sorted(WRITERS), where=candidate)
+    writers = {"tflite": keras.write} if is_keras(checkpoint) else WRITERS
+    if format not in writers:
+        raise BuildError("nothing writes this format", given=format, allowed=sorted(writers), where=candidate)
     if scheme not in FORMAT_SCHEMES[format]:
         raise BuildError(
             f"{format} cannot hold this scheme", given=scheme, allowed=FORMAT_SCHEMES[format], where=candidate
@@ -100,7 +103,7 @@ def convert(
     out.parent.mkdir(parents=True, exist_ok=True)
     job = Job(checkpoint, scheme, tuple(lengths), texts, calibration, out, report, float_file, asked, seed, generation)
     # ONNX Runtime's products of integers give float32
-    return WRITERS[format](replace(job, runtime=runtime, integer_results=format != "onnx"))
+    return writers[format](replace(job, runtime=runtime, integer_results=format != "onnx"))
 
 
 def _calibration_texts(samples: Samples, calibration: Calibration, seed: int, candidate: str) -> tuple[str, ...]:

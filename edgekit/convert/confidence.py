@@ -1,18 +1,20 @@
 """What a classifier's probabilities are worth: temperature, calibration error, and from where on it may be believed.
 
-Logits are float32 [texts, classes], ``truth`` the right classes [texts].
+Logits are float32 [texts, classes], ``truth`` the right classes [texts]; where words are labelled, each word is a case.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from edgekit.convert.parity import RUNNERS
-from edgekit.convert.tokens import padded, tokenize
+from edgekit.convert.tokens import Inputs, encoded, padded, tokenize
+from edgekit.data.samples import Sample
+from edgekit.spec import spans
+from edgekit.spec.words import words_of
 
 #: Of equal width, as in Guo et al. 2017.
 BINS = 15
@@ -52,17 +54,17 @@ def calibration_error(probabilities: np.ndarray, truth: Sequence[int]) -> float:
 
 
 def bound(probabilities: np.ndarray, truth: Sequence[int], accuracy: float) -> float | None:
-    """The least probability from which on at least ``accuracy`` per cent of the answers are right; ``None`` where
-    there is none."""
-    best, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == np.asarray(truth)
+    """The least probability, of 4 digits, from which on at least ``accuracy`` per cent of the answers are right;
+    ``None`` where there is none."""
+    # rounded down before they are compared, as the bound is: no surer one that is wrong slips in with the rounding
+    best, right = np.floor(1e4 * probabilities.max(axis=1)) / 1e4, probabilities.argmax(axis=1) == np.asarray(truth)
     order = np.argsort(-best, kind="stable")
     reached = 100 * np.cumsum(right[order]) / np.arange(1, len(order) + 1)
     ordered = best[order]
     # answers of one probability are sure together, or not at all
     last: np.ndarray = np.append(ordered[1:] < ordered[:-1], True)
     enough = np.flatnonzero((reached >= accuracy) & last)
-    # rounded down, so that the answer at the bound itself is sure
-    return math.floor(1e4 * float(ordered[enough[-1]])) / 1e4 if len(enough) else None
+    return float(ordered[enough[-1]]) if len(enough) else None
 
 
 def _loss(logits: np.ndarray, truth: Sequence[int], temperature: float) -> float:
@@ -72,8 +74,26 @@ def _loss(logits: np.ndarray, truth: Sequence[int], temperature: float) -> float
 
 def logits(file: Path, format: str, folder: Path, texts: Sequence[str], lengths: Sequence[int]) -> np.ndarray:
     """What ``file`` answers to ``texts``, tokenized by ``folder``'s tokenizer.json: float32 [texts, classes]."""
-    inputs = []
-    for ids in tokenize(folder, texts, lengths[-1]):
-        inputs.append(padded(ids, next(one for one in lengths if len(ids) <= one)))
+    inputs = [_bucketed(ids, lengths) for ids in tokenize(folder, texts, lengths[-1])]
     found: np.ndarray = np.concatenate(list(RUNNERS[format](file, inputs)))
     return found
+
+
+def words(
+    file: Path, format: str, folder: Path, samples: Sequence[Sample], lengths: Sequence[int], tags: Sequence[str]
+) -> tuple[np.ndarray, list[int]]:
+    """What ``file`` answers to the words of ``samples``, float32 [words, tags], and their right ``tags``."""
+    found = encoded(folder, [one.text for one in samples], lengths[-1])
+    numbers = spans.numbers(tags)
+    rows: list[np.ndarray] = []
+    truth: list[int] = []
+    answers = RUNNERS[format](file, [_bucketed(one.ids, lengths) for one in found])
+    for sample, encoding, answer in zip(samples, found, answers, strict=True):
+        there = words_of(encoding, sample.text)
+        rows.append(answer[[one.token for one in there]])
+        truth += [numbers[one] for one in spans.tagged([(one.start, one.end) for one in there], sample.spans)]
+    return np.concatenate(rows), truth
+
+
+def _bucketed(ids: Sequence[int], lengths: Sequence[int]) -> Inputs:
+    return padded(ids, next(one for one in lengths if len(ids) <= one))

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgekit.spec.manifest import Realised, Signature, Tensor
 from edgekit.spec.progress import Report, quiet
 from edgekit.spec.quantize import Calibration, Generation, Quantization
-from edgekit.spec.task import CLASSIFY, LANGUAGE, Task
+from edgekit.spec.task import CLASSIFY, NATURES, Task
 
 
 @dataclass(frozen=True)
@@ -56,13 +56,13 @@ def signature_name(length: int) -> str:
 
 def signatures(lengths: Sequence[int], classes: int, task: Task = CLASSIFY) -> tuple[Signature, ...]:
     """One a bucket: int32 ``input_ids`` and ``attention_mask`` [1, length] → float32 ``logits`` [1, classes], or of a
-    language model [1, length, classes]."""
+    model that answers by token [1, length, classes]."""
     return tuple(
         Signature(
             name=signature_name(length),
             length=length,
             inputs=(Tensor("input_ids", (1, length), "int32"), Tensor("attention_mask", (1, length), "int32")),
-            outputs=(Tensor("logits", (1, length, classes) if task == LANGUAGE else (1, classes), "float32"),),
+            outputs=(Tensor("logits", (1, length, classes) if NATURES[task].by_token else (1, classes), "float32"),),
         )
         for length in lengths
     )

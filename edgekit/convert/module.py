@@ -4,7 +4,7 @@ The classifier reads one token: the first, or a decoder's last. So the last laye
 attends to all, but their keys and values need not be written out: a head's score of a token x is q·(K·x + k), of which
 q·k is the same for all tokens and leaves softmax unchanged; so (Kᵀ·q)·x does, with the key's projection K applied once,
 to the query. Likewise Σ pᵢ·(V·xᵢ + v) = V·(Σ pᵢ·xᵢ) + v. (The same regrouping as in the decoding of DeepSeek-V2, 2024.)
-A language model is read at every token, so that all of its layers compute them all.
+Where an answer is made of every token, all layers compute them all.
 """
 
 from __future__ import annotations
@@ -24,13 +24,15 @@ from edgekit.models import folder as folders
 from edgekit.models.checkpoint import Checkpoint
 from edgekit.models.families import Attention
 from edgekit.spec.quantize import Generation
-from edgekit.spec.task import LANGUAGE
+from edgekit.spec.task import NATURES
 
 try:
     import torch
     from torch import nn
     from torch.nn import functional
     from transformers.activations import NewGELUActivation
+
+    from edgekit.models.embedder import pooled
 except ImportError as error:
     raise MissingExtra(error.name or "torch", "host") from error
 
@@ -62,8 +64,8 @@ class Heads(nn.Module):  # type: ignore[misc]
 
 
 class Classifier(nn.Module):  # type: ignore[misc]
-    """``input_ids`` and ``attention_mask`` int32 [batch, length] → logits float32 [batch, classes], or of a language
-    model [batch, length, tokens]; those at padding mean nothing.
+    """``input_ids`` and ``attention_mask`` int32 [batch, length] → logits float32 [batch, classes], or where each token
+    has some [batch, length, classes]; those at padding mean nothing. Where texts are embedded, float32 [batch, hidden].
 
     It computes with the parts of ``model``, transformers' module, as the family's adapter names them. Its last layer
     writes keys and values out all the same where they were trained on a grid of their own, or every token is read.
@@ -75,7 +77,9 @@ class Classifier(nn.Module):  # type: ignore[misc]
         self.parameter_count = loaded.parameters
         self.head_size = loaded.family.head_size(loaded.module)
         self.task = loaded.task
-        self.writes_keys = loaded.grid is not None or loaded.task == LANGUAGE
+        nature = NATURES[loaded.task]
+        self.by_token, self.reads_all = nature.by_token, nature.reads_all
+        self.writes_keys = loaded.grid is not None or self.reads_all
         if self.writes_keys:
             return
         attention = self.family.attention(self.family.layers(self.model)[-1])
@@ -91,10 +95,11 @@ class Classifier(nn.Module):  # type: ignore[misc]
         hidden = self.embedded(input_ids)
         padding = (1.0 - real)[:, None, None, :] * MASKED
         mask = padding + later(input_ids.shape[1]) if self.family.causal else padding
-        if self.task == LANGUAGE:
+        if self.reads_all:
             for layer in self.family.layers(self.model):
                 hidden = self.layer(layer, hidden, hidden, mask, self._attended)
-            return self.logits(hidden)
+            answers = self.logits(hidden)
+            return answers if self.by_token else pooled(answers, real, self.model.config.pooling)
         *layers, last = self.family.layers(self.model)
         for layer in layers:
             hidden = self.layer(layer, hidden, hidden, mask, self._attended)
@@ -195,8 +200,11 @@ def load(folder: Path, lengths: Sequence[int], generation: Generation | None = N
 
 
 def classes(module: Classifier) -> int:
-    """How many logits the module gives, of a language model for each token."""
-    return int(module.family.head(module.model).classifier.out_features)
+    """How many logits the module gives, for a text or for each token; or how long an embedding is."""
+    classifier = module.family.head(module.model).classifier
+    if classifier is None:
+        return int(module.family.feed_forward(module.family.layers(module.model)[-1]).down.out_features)
+    return int(classifier.out_features)
 
 
 def parameters(module: Classifier) -> int:

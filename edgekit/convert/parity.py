@@ -1,6 +1,6 @@
 """Parity: a written file against the float module, on the same texts, before anything else is done with it.
 
-Of a language model each real token is a case of its own.
+Where each token has logits, each real one is a case of its own.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from edgekit.convert import decoder, module, tflite, tokens, torchscript
 from edgekit.convert.job import Converted
 from edgekit.convert.tokens import Inputs, padded, spread, tokenize
 from edgekit.errors import BuildError
+from edgekit.models import folder as folders
+from edgekit.models import keras
 from edgekit.spec.manifest import DECODE, Parity
+from edgekit.spec.task import EMBED
 
 
 def _pte(file: Path, inputs: Sequence[Inputs]) -> Iterator[np.ndarray]:
@@ -79,12 +82,13 @@ def check(
     converted: Converted, *, format: str, scheme: str, checkpoint: Path, texts: Sequence[str], lengths: Sequence[int]
 ) -> Parity:
     """Run ``texts`` through the file, padded to each bucket and as they are where it takes any length, and through the
-    float module, which sees them without any padding.
+    float module, which sees them without any padding. A Keras model is the module where there is one.
 
     Raises BuildError naming the candidate (``tflite/w8_a8_static``), the figure and the bound it missed.
     """
     if not texts:
         raise BuildError("parity needs texts", where=f"{format}/{scheme}", given=0, allowed="1 or more")
+    labelled = folders.task(checkpoint) != EMBED
     ids = tokenize(checkpoint, texts, lengths[-1])
     inputs = [one for bucket in spread(ids, lengths, LEAST_TEXTS).values() for one in bucket]
     if converted.dynamic:
@@ -96,7 +100,8 @@ def check(
         for pair in zip(RUNNERS[format](converted.file, inputs), expected, strict=True):
             near, same = _alike(*pair)
             cosines.append(near)
-            equal.append(same)
+            # which of an embedding's numbers is the greatest is no label
+            equal.append(same if labelled else np.ones_like(same))
         for pair in _continued(converted, format, inputs, checkpoint, lengths):
             near, same = _alike(*pair)
             cosines.append(near)
@@ -130,6 +135,9 @@ def _summed(cosines: np.ndarray, equal: np.ndarray, bounds: Bounds) -> Parity:
 
 
 def _expected(checkpoint: Path, lengths: Sequence[int], inputs: Sequence[Inputs]) -> Iterator[np.ndarray]:
+    if keras.is_keras(checkpoint):
+        yield from keras.logits(checkpoint, inputs)[:, None]
+        return
     classifier = module.load(checkpoint, lengths)
     for one in inputs:
         real = int(one["attention_mask"].sum())

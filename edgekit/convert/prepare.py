@@ -7,12 +7,14 @@ from dataclasses import dataclass, replace
 
 from edgekit.convert import faked, mixed, observe, ranges, rounding, smooth
 from edgekit.convert.graph import linears
+from edgekit.convert.histogram import Histogram
 from edgekit.convert.job import Job
 from edgekit.convert.module import Classifier
 from edgekit.convert.quantize import PRECISION, Plan, Precision, check_blocks
 from edgekit.convert.tokens import tokenize
 from edgekit.errors import BuildError, MissingExtra
 from edgekit.models import grid
+from edgekit.spec.quantize import Calibration
 from edgekit.spec.scheme import STATIC, WEIGHT_BITS
 from edgekit.spec.task import LANGUAGE
 
@@ -105,18 +107,30 @@ def _trained(job: Job, classifier: Classifier, plan: Plan, trained: grid.Grid) -
 
 def _calibrated(job: Job, classifier: Classifier, ids: Sequence[Sequence[int]], plan: Plan) -> Plan:
     entering, leaving = observe.histograms(classifier, ids, job.report)
-    symmetric = job.quantization.activations == "symmetric"
-    reach = {name: ranges.find(one, job.calibration, symmetric) for name, one in entering.items()}
-    plan = replace(
-        plan,
-        inputs=_shared(reach, smooth.readers(classifier, ids)),
-        outputs={name: ranges.find(one, job.calibration, symmetric) for name, one in leaving.items()},
-    )
     fixed = set(plan.precisions)
-    plan = replace(plan, precisions={**mixed.unfaithful(entering, leaving, plan), **plan.precisions})
+    plan = ranged(plan, entering, leaving, smooth.readers(classifier, ids), job.calibration)
     if job.quantization.mixed.sensitivity is None:
         return plan
     return replace(plan, precisions=mixed.sensitive(classifier, ids, plan, fixed, job.report))
+
+
+def ranged(
+    plan: Plan,
+    entering: Mapping[str, Histogram],
+    leaving: Mapping[str, Histogram],
+    groups: Sequence[Sequence[str]],
+    calibration: Calibration,
+) -> Plan:
+    """The plan with the ranges of what goes into its products and what comes out; those in a group read one tensor.
+    Products that would keep too few dB on them go dynamic, unless the plan has them otherwise."""
+    symmetric = plan.quantization.activations == "symmetric"
+    reach = {name: ranges.find(one, calibration, symmetric) for name, one in entering.items()}
+    plan = replace(
+        plan,
+        inputs=_shared(reach, groups),
+        outputs={name: ranges.find(one, calibration, symmetric) for name, one in leaving.items()},
+    )
+    return replace(plan, precisions={**mixed.unfaithful(entering, leaving, plan), **plan.precisions})
 
 
 def _shared(inputs: dict[str, ranges.Range], groups: Sequence[Sequence[str]]) -> dict[str, ranges.Range]:

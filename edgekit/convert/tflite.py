@@ -55,11 +55,11 @@ def write(job: Job) -> Converted:
         signatures=found,
         realised=realised.tflite(job.out, job.scheme),
         parameters=module.parameters(classifier),
-        runtimes=_readers(job),
+        runtimes=readers(job),
     )
 
 
-def _readers(job: Job) -> tuple[str, ...]:
+def readers(job: Job) -> tuple[str, ...]:
     """Who has all operators of the job's file. Raises BuildError where the runtime it is for does not."""
     content = job.out.read_bytes()
     lost = versions.lacking(content, job.runtime) if job.runtime else ()

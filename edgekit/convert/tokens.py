@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from tokenizers import Tokenizer
+from tokenizers import Encoding, Tokenizer
 
 from edgekit.models.tokenizer import truncate
 
@@ -16,10 +16,16 @@ Inputs = dict[str, np.ndarray]
 
 def tokenize(folder: Path, texts: Sequence[str], longest: int) -> list[list[int]]:
     """Token ids of each text with the folder's tokenizer.json, special tokens included, cut to ``longest`` tokens."""
+    return [one.ids for one in encoded(folder, texts, longest)]
+
+
+def encoded(folder: Path, texts: Sequence[str], longest: int) -> list[Encoding]:
+    """The same with all that the tokenizer tells, as where in the text each token stands."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
     truncate(tokenizer, longest)
-    return [one.ids for one in tokenizer.encode_batch(list(texts))]
+    found: list[Encoding] = tokenizer.encode_batch(list(texts))
+    return found
 
 
 def padded(ids: Sequence[int], length: int) -> Inputs:
@@ -33,8 +39,8 @@ def padded(ids: Sequence[int], length: int) -> Inputs:
 
 
 def rows(logits: np.ndarray, one: Inputs) -> np.ndarray:
-    """The logits of one text that mean something, [rows, classes]: its own, [1, classes], or of a language model, [1,
-    length, classes], those at its real tokens."""
+    """The logits of one text that mean something, [rows, classes]: its own, [1, classes], or where each token has
+    some, [1, length, classes], those at its real tokens."""
     return logits if logits.ndim == 2 else logits[0, one["attention_mask"][0, : logits.shape[1]] == 1]
 
 

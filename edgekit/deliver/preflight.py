@@ -12,6 +12,8 @@ from edgekit.spec.target import Facts, Target
 RUNTIMES = {"tflite": ("litert", "tflite"), "ptl": ("torchscript",), "onnx": ("onnxruntime",), "pte": ("executorch",)}
 #: A float interpreter with numpy and a runtime stays below this, apart from the model.
 RUNTIME_RAM = 128 << 20
+#: An interpreter that has imported nothing stays below this.
+BARE_RAM = 16 << 20
 #: What a small Linux takes for itself.
 SYSTEM_MB = 128
 DAY_S = 86400.0
@@ -66,9 +68,20 @@ def check(
     return tuple(_oddities(facts, host_time))
 
 
-def memory(model: int, runtime: int = 0) -> int:
-    """Bytes that a model of so many takes together with its runtime: its file is read, and packed once more."""
-    return 2 * model + max(RUNTIME_RAM, runtime)
+def memory(model: int, runtime: int = 0, estimated: int | None = None) -> int:
+    """Bytes that a model of so many takes together with its runtime: as ``estimated`` above the bare interpreter, or
+    else its file is read, and packed once more."""
+    return 2 * model + max(RUNTIME_RAM, runtime) if estimated is None else BARE_RAM + estimated
+
+
+def too_large(target: Target, estimated: int | None) -> str:
+    """Why a model with this estimate cannot run on any board of the target; empty where it can, or nobody knows."""
+    if estimated is None or BARE_RAM + estimated + (SYSTEM_MB << 20) <= target.ram_mb << 20:
+        return ""
+    return (
+        f"it would take {_mb(BARE_RAM + estimated)} MB of memory, and the board has {target.ram_mb} MB in all, of which"
+        f" the system takes {SYSTEM_MB}: fewer length buckets, or weights of fewer bits"
+    )
 
 
 def fits(facts: Facts, target: Target, *, where: str | None = None) -> None:
@@ -128,7 +141,7 @@ def _room(facts: Facts, manifest: Manifest, need: int, runtime: int) -> Iterator
             f"{_mb(facts.disk_free)} MB are free below {facts.root}, {_mb(2 * need)} MB are needed (twice the size): "
             "'edgekit prune-releases', or remove files"
         )
-    ram = memory(manifest.optimized.blob.size, runtime)
+    ram = memory(manifest.optimized.blob.size, runtime, manifest.optimized.memory)
     if ram > facts.ram_available:
         yield (
             f"{_mb(facts.ram_available)} MB of memory are available, {_mb(ram)} MB are needed "

@@ -47,4 +47,6 @@ def _plain(field: dict[str, Any]) -> dict[str, Any]:
     (inner,) = [one for one in field["anyOf"] if one != {"type": "null"}]
     if "$ref" in inner:
         return {**rest, **inner}
+    if "enum" in inner:
+        return {**rest, "enum": [*inner["enum"], None]}
     return {**rest, **inner, "type": [inner["type"], "null"]}

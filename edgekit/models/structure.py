@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from edgekit.errors import SpecError
-from edgekit.spec.task import CLASSIFY, LANGUAGE, Task
+from edgekit.spec.task import CLASSIFY, LANGUAGE, NATURES, Task
 
 SCHEMA = 1
 FILE = "edgekit.json"
@@ -59,7 +59,8 @@ class Structure:
     """``edgekit.json`` beside the weights. ``head_size`` in elements, ``vocabulary`` in tokens; the ``hidden`` width
     need not be heads × head size. ``teacher_layers`` says for each layer which one of the original model it was copied
     from, or stands in for. ``pooled`` is the width between the classifier's two projections, where it is not the hidden
-    width. ``task`` is what the model answers: the class of a text, or each next token (it then has no labels)."""
+    width. ``task`` is what the model answers: the class of a text, each next token (it then has no labels), the tag of
+    each word, or its embedding (it then has no labels as well)."""
 
     family: str
     labels: tuple[str, ...]
@@ -88,14 +89,15 @@ class Structure:
         of a language model's output.
 
         The classifier reads one token, so the last layer computes one, and applies the projections of keys and values
-        once for each head (:mod:`edgekit.convert.module`); a language model computes every token, and tells the next
-        one of each. A classifier's own head, and ALBERT's own embedding projection, are not counted.
+        once for each head (:mod:`edgekit.convert.module`); all others compute every token, and a language
+        model tells the next one of each. A classifier's own head, and ALBERT's own embedding projection, are
+        not counted.
         """
-        language = self.task == LANGUAGE
-        total = length * self.hidden * self.vocabulary if language else 0
+        every = NATURES[self.task].reads_all
+        total = length * self.hidden * self.vocabulary if self.task == LANGUAGE else 0
         total += sum(length * one.rank * self.hidden for one in self.factors if one.name.endswith(_EMBEDDINGS))
         for number, layer in enumerate(self.layers):
-            last, width = number == len(self.layers) - 1 and not language, layer.heads * self.head_size
+            last, width = number == len(self.layers) - 1 and not every, layer.heads * self.head_size
             product = 4 * self.hidden * width + 2 * self.hidden * layer.ffn
             for factor in self._factors(number if layer.weights is None else layer.weights):
                 if not (last and _STATES.search(factor.name)):

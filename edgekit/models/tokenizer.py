@@ -41,11 +41,7 @@ def unpadded(text: str) -> str:
 def check(text: str, rows: int, where: str) -> None:
     """Raise BuildError where a tokenizer.json, with this ``text``, cannot be read, or has a token beyond the ``rows``
     of the model's word embedding: folders are found whose padding token was added to the tokenizer alone."""
-    try:
-        known = Tokenizer.from_str(text).get_vocab()
-    except Exception as error:  # the library's own class is no narrower
-        raise BuildError(f"the tokenizer cannot be read: {error}", where=where) from error
-    token, number = max(known.items(), key=lambda one: one[1], default=("", -1))
+    token, number = highest(text, where)
     if number >= rows:
         raise BuildError(
             "the tokenizer has a token that the model has no embedding of",
@@ -54,6 +50,15 @@ def check(text: str, rows: int, where: str) -> None:
             allowed=f"numbers below {rows}",
             remedy="resize the model and save it again: model.resize_token_embeddings(len(tokenizer))",
         )
+
+
+def highest(text: str, where: str) -> tuple[str, int]:
+    """The token of the greatest number, -1 where there is none. Raises BuildError where ``text`` is no tokenizer."""
+    try:
+        known = Tokenizer.from_str(text).get_vocab()
+    except Exception as error:  # the library's own class is no narrower
+        raise BuildError(f"the tokenizer cannot be read: {error}", where=where) from error
+    return max(known.items(), key=lambda one: one[1], default=("", -1))
 
 
 def truncate(tokenizer: Any, length: int) -> None:

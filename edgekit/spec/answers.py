@@ -16,7 +16,8 @@ class Answers:
     ``calibrate`` divides the logits by a temperature, fitted on the validation texts, so that of the answers given with
     80 % about 80 % are right. ``unsure_below`` marks an answer whose probability is smaller as unsure; with
     ``sure_accuracy`` instead, the least bound is taken at which that many per cent of the sure answers to validation
-    texts are right. Left out, no answer is unsure.
+    texts are right. Left out, no answer is unsure. Where words are labelled, temperature and bound hold for each of a
+    span's words, and ``sure_accuracy`` cannot be asked for.
     """
 
     calibrate: bool = True
@@ -42,7 +43,8 @@ class Sureness:
     """What the shipped file's probabilities are worth: its logits are divided by ``temperature``, and an answer less
     likely than ``unsure_below`` is unsure. The rest is of the held-out texts: the expected calibration error in points
     before (``error_before``) and after (``error_after``), how many per cent of them are answered surely (``sure``), and
-    how many of those rightly (``sure_accuracy``; ``None`` where there are none)."""
+    how many of those rightly (``sure_accuracy``; ``None`` where there are none); where words are labelled, of the
+    words."""
 
     temperature: float
     unsure_below: float

@@ -39,11 +39,14 @@ class DataSpec:
     or several paths relative to the recipe), ``text`` (``files`` with one text a line, without labels) or ``hf``
     (``name`` and ``config`` of a Hugging Face data set). ``text`` and ``label`` name the columns (a language model asks
     for no labels, and takes the descriptions of all sections); ``a.b`` reaches a nested one. ``labels`` keeps only
-    these classes, in this order; empty means all, sorted. ``test`` and ``validation`` are how many samples are held
-    out, ``train`` caps the rest (0: all of it). ``unlabeled`` are more texts to distill on. ``lengths`` are the length
-    buckets in tokens, smallest first; the last one truncates. With ``buckets``, that many are chosen by the training
-    texts instead, so that padding is least, up to the last one given. ``lowercase`` and ``truncation_side``, the end at
-    which long texts are cut, hold in training and on the device.
+    these classes, in this order; empty means all, sorted. Where words are labelled (task: tokens), the source is
+    ``jsonl`` and the column ``spans`` holds a text's spans, ``{"start", "end", "label"}`` each, in characters from 0 to
+    before the end; ``labels`` are then theirs, or all tags (O, B-…, I-…) in the order of a checkpoint that knows them.
+    ``test`` and ``validation`` are how many samples are held out, ``train`` caps the rest (0: all of it). ``unlabeled``
+    are more texts to distill on. ``lengths`` are the length buckets in tokens, smallest first; the last one truncates.
+    With ``buckets``, that many are chosen by the training texts instead, so that padding is least, up to the last one
+    given. ``lowercase`` and ``truncation_side``, the end at which long texts are cut, hold in training and on the
+    device.
     """
 
     source: Literal["debian-sections", "jsonl", "csv", "text", "hf"]
@@ -53,6 +56,7 @@ class DataSpec:
     split: str = "train"
     text: str = "text"
     label: str = "label"
+    spans: str = "spans"
     labels: Tuple[str, ...] = ()
     lowercase: bool = False
     train: int = 0

@@ -1,13 +1,14 @@
-"""What a recipe for a language model cannot ask for, and what only such a recipe can."""
+"""What a recipe cannot ask for because of its task; here what a language model's cannot, and what only that one can."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from edgekit.errors import SpecError
+from edgekit.spec import embed, tokens
 from edgekit.spec.distill import Distill
 from edgekit.spec.shape import Factor, Hash
-from edgekit.spec.task import LANGUAGE
+from edgekit.spec.task import EMBED, LANGUAGE, TOKENS
 from edgekit.spec.training import Learning
 
 if TYPE_CHECKING:
@@ -16,9 +17,42 @@ if TYPE_CHECKING:
 
 def check_task(recipe: Recipe) -> None:
     """Raise SpecError where the recipe asks for what its task does not have."""
-    if recipe.task != LANGUAGE:
-        _check_classifier(recipe)
+    if recipe.gates.f1_drop is not None and recipe.task != TOKENS:
+        raise SpecError(
+            "only spans have an F1",
+            where="$.gates.f1_drop",
+            given="task: {}".format(recipe.task),
+            remedy="bound accuracy_drop instead, or task: tokens",
+        )
+    if recipe.task != EMBED:
+        _check_no_embedding(recipe)
+    if recipe.task == LANGUAGE:
+        _check_language(recipe)
         return
+    _check_no_language(recipe)
+    if recipe.task == TOKENS:
+        tokens.check(recipe)
+    elif recipe.task == EMBED:
+        embed.check(recipe)
+
+
+def _check_no_embedding(recipe: Recipe) -> None:
+    asked = {
+        "$.gates.mean_cosine": recipe.gates.mean_cosine,
+        "$.gates.least_cosine": recipe.gates.least_cosine,
+        "$.model.pooling": recipe.model.pooling,
+    }
+    for where, value in asked.items():
+        if value is not None:
+            raise SpecError(
+                "only a text's embedding has such a thing",
+                where=where,
+                given="task: {}".format(recipe.task),
+                remedy="leave it out, or task: embed",
+            )
+
+
+def _check_language(recipe: Recipe) -> None:
     if recipe.data.labels:
         raise SpecError(
             "a language model learns the next token: its texts have no labels",
@@ -50,7 +84,7 @@ def check_task(recipe: Recipe) -> None:
         _check_step(step.options, "$.compress[{}].{}".format(number, step.kind))
 
 
-def _check_classifier(recipe: Recipe) -> None:
+def _check_no_language(recipe: Recipe) -> None:
     if recipe.gates.perplexity_rise is not None:
         raise SpecError(
             "only a language model has a perplexity",
@@ -65,9 +99,9 @@ def _check_classifier(recipe: Recipe) -> None:
             given="task: {}".format(recipe.task),
             remedy="leave it out, or task: language",
         )
-    if recipe.data.source == "text":
+    if recipe.data.source == "text" and recipe.task != EMBED:
         raise SpecError(
-            "a file of plain lines has no labels to classify by",
+            "a file of plain lines has no labels",
             where="$.data.source",
             given="text",
             allowed=["debian-sections", "jsonl", "csv", "hf"],

@@ -13,6 +13,8 @@ from typing import Dict, Literal, Optional, Tuple
 from edgekit.errors import SpecError
 from edgekit.spec.answers import Sureness
 from edgekit.spec.scheme import STORED_BITS, Format, Scheme, weight_bits
+from edgekit.spec.spans import Span
+from edgekit.spec.task import CLASSIFY, Task
 
 SCHEMA = 1
 Role = Literal["optimized", "baseline"]
@@ -101,8 +103,14 @@ class Artifact:
     its own runtime on the host; of a language model, of the texts' next tokens, and ``perplexity`` is e to their mean
     negative log-likelihood. ``tokenizer`` names the tokenizer.json this file was built for (a trimmed vocabulary
     has its own). A ``dynamic`` file takes any length up to its longest, so that no text is padded.
-    ``runtimes`` are those that have all its operators, where not every one of its format does.
-    ``sureness`` says what a shipped classifier's probabilities are worth."""
+    ``runtimes`` are those that have all its operators, where not every one of its format does. ``tags`` are what the
+    logits of a token stand for, of a file that labels words; its ``accuracy`` is of their tags, and ``f1`` in per cent
+    of the spans that they make (:class:`edgekit.spec.spans.SpanCounts`). ``task`` is what its answers are. Of one that
+    embeds texts, the ``accuracy`` is the share of held-out texts whose nearest other one is also the reference's, and
+    ``mean_cosine`` and ``least_cosine`` compare their embeddings with the reference's.
+    ``sureness`` says what a shipped classifier's probabilities are worth. ``memory`` is the estimated peak in bytes,
+    above the bare interpreter, of a process that loads the file and answers on one thread, where its format is known so
+    well (``edgekit.convert.footprint``): an upper bound."""
 
     name: str
     role: Role
@@ -120,6 +128,12 @@ class Artifact:
     dynamic: bool = False
     runtimes: Tuple[str, ...] = ()
     sureness: Optional[Sureness] = None
+    tags: Tuple[str, ...] = ()
+    f1: Optional[float] = None
+    task: Task = CLASSIFY
+    mean_cosine: Optional[float] = None
+    least_cosine: Optional[float] = None
+    memory: Optional[int] = None
 
     @property
     def answers(self) -> int:
@@ -140,18 +154,22 @@ class Artifact:
 @dataclass(frozen=True)
 class GoldenCase:
     """A text, and what the optimized artifact answered on the host: the device must give the same label. Of a language
-    model, ``label`` is the number of the token that it would go on with."""
+    model, ``label`` is the number of the token that it would go on with; where words are labelled, how many spans there
+    are, and the ``spans`` must be the same; an ``embedding`` must be the same but for the kernels' rounding."""
 
     text: str
     label: int
+    spans: Optional[Tuple[Span, ...]] = None
+    embedding: Optional[Tuple[float, ...]] = None
 
 
 @dataclass(frozen=True)
 class Manifest:
     """``golden`` and ``samples`` are blobs of JSON lines: golden cases, and held-out texts ``{"text", "label"}`` with
-    which benchmarks measure; of a language model, without ``labels``, that label says nothing. ``versions`` are the
-    packages that built it, ``seed`` the recipe's, ``data_digest`` of the samples and ``provenance`` where they come
-    from, ``recipe_digest`` of the recipe as decoded."""
+    which benchmarks measure; of a language model, without ``labels``, that label says nothing. Where words are
+    labelled, ``labels`` are their tags. ``versions`` are the packages that built it, ``seed`` the recipe's,
+    ``data_digest`` of the samples and ``provenance`` where they come from, ``recipe_digest`` of the recipe as
+    decoded."""
 
     name: str
     task: str

@@ -13,6 +13,7 @@ from edgekit.errors import SpecError
 from edgekit.spec.answers import Answers
 from edgekit.spec.data import DataSpec
 from edgekit.spec.distill import Distill
+from edgekit.spec.keras import check_keras
 from edgekit.spec.language import check_task
 from edgekit.spec.order import check_order
 from edgekit.spec.prune import Prune
@@ -21,7 +22,7 @@ from edgekit.spec.quantize import Convert
 from edgekit.spec.search import Search
 from edgekit.spec.shape import Cluster, Factor, Hash, Share
 from edgekit.spec.steps import Finetune, Vocabulary
-from edgekit.spec.task import CLASSIFY, Task
+from edgekit.spec.task import CLASSIFY, Pooling, Task
 from edgekit.spec.training import Learning
 
 SCHEMA = 1
@@ -29,29 +30,40 @@ SCHEMA = 1
 
 @dataclass(frozen=True)
 class ModelSpec:
-    """Where the checkpoint comes from: exactly one of ``path``, ``hub`` and ``package``.
+    """Where the checkpoint comes from: exactly one of ``path``, ``hub``, ``package`` and ``keras``.
 
     ``path`` is a folder in Hugging Face layout (relative to the recipe), ``hub`` a repository on the Hugging Face
     hub, ``package`` a requirement ``name==version`` of a Python wheel that carries the files in ``folder``; only its
-    files are used, its code is never imported, and ``sha256`` pins ``model.safetensors``.
+    files are used, its code is never imported, and ``sha256`` pins ``model.safetensors``. ``keras`` is a Keras file
+    (``.keras`` or ``.h5``, which ``sha256`` pins as well) or a SavedModel folder, with a tokenizer.json in it or beside
+    it: a classifier of token ids [batch, length], opened by tensorflow, without running code of its own. ``input_ids``
+    and ``attention_mask`` say what it calls those inputs, where its names do not. ``pooling`` is how a text's embedding
+    (task: embed) is made of its tokens' states, their ``mean`` or the ``first``; left out, as the folder's
+    ``1_Pooling/config.json`` says, else the mean.
     """
 
     path: Optional[str] = None
     hub: Optional[str] = None
     revision: Optional[str] = None
     package: Optional[str] = None
+    keras: Optional[str] = None
+    input_ids: Optional[str] = None
+    attention_mask: Optional[str] = None
     folder: str = "model"
     sha256: Optional[str] = None
+    pooling: Optional[Pooling] = None
 
     def __post_init__(self) -> None:
-        named = [name for name in ("path", "hub", "package") if getattr(self, name) is not None]
+        named = [name for name in ("path", "hub", "package", "keras") if getattr(self, name) is not None]
         if len(named) != 1:
             raise SpecError(
                 "name exactly one source of the model",
                 where="$",
                 given=", ".join(named) or "none",
-                allowed="path, hub or package",
+                allowed="path, hub, package or keras",
             )
+        if self.keras is None and (self.input_ids or self.attention_mask):
+            raise SpecError("only a Keras model's inputs have names of their own", where="$", remedy="leave them out")
         if self.package is not None and "==" not in self.package:
             raise SpecError("pin the package's version", where="$.package", given=self.package, allowed="name==version")
 
@@ -105,10 +117,14 @@ class Gates:
     """Bounds a candidate must meet or it is refused; left out means unbounded.
 
     ``accuracy_drop`` in points against the teacher on the test split (of a language model, whose accuracy is the share
-    of next tokens that were the likeliest one, as well), ``perplexity_rise`` in per cent of the teacher's, for language
-    models only, ``size_mb`` of the artifact (1 MB = 10⁶ bytes), ``latency_ms`` per sentence end to end (median) and
-    ``peak_memory_mb`` above the bare interpreter on the target. ``coverage`` is the least share of the weights, in per
-    cent, that must be stored in the scheme's precision instead of having fallen back to a wider one.
+    of next tokens that were the likeliest one, as well; where words are labelled, of their tags; of embeddings, the
+    share of texts whose nearest other text is the teacher's), ``mean_cosine`` and ``least_cosine`` are the least that
+    the held-out texts' embeddings must have with the teacher's, on average and each, ``perplexity_rise`` in per cent of
+    the teacher's, for language models only, ``f1_drop`` in points of the spans' F1 (exact matches)
+    against the teacher's, where words are labelled only, ``size_mb`` of the artifact (1 MB = 10⁶ bytes),
+    ``latency_ms`` per sentence end to end (median) and ``peak_memory_mb`` above the bare interpreter on the target.
+    ``coverage`` is the least share of the weights, in per cent, that must be stored in the scheme's precision instead
+    of having fallen back to a wider one.
     """
 
     accuracy_drop: Optional[float] = None
@@ -117,6 +133,9 @@ class Gates:
     peak_memory_mb: Optional[float] = None
     perplexity_rise: Optional[float] = None
     coverage: Optional[float] = None
+    f1_drop: Optional[float] = None
+    mean_cosine: Optional[float] = None
+    least_cosine: Optional[float] = None
 
     def __post_init__(self) -> None:
         if self.coverage is not None and not 0.0 < self.coverage <= 100.0:
@@ -154,6 +173,7 @@ class Recipe:
         if not self.name or any(not (one.isalnum() or one in "-_.") for one in self.name) or self.name[0] in "-.":
             raise SpecError("a name is letters, digits, '-', '_' and '.'", where="$.name", given=self.name)
         check_task(self)
+        check_keras(self)
         if self.data.unlabeled is not None:
             self._check_unlabeled()
         for number, step in enumerate(self.compress):

@@ -11,6 +11,7 @@ from typing import Dict, Literal, Optional, Tuple
 
 from edgekit.errors import SpecError
 from edgekit.spec.device import Clock
+from edgekit.spec.spans import Span
 from edgekit.spec.target import Facts
 from edgekit.spec.task import NextTokens
 
@@ -39,8 +40,9 @@ class Measured:
     ``end_to_end`` is tokenize → bucket → run → decode, one value a text; ``model_only`` the runtime's invocation alone.
     ``bare_rss`` and ``bare_pss`` stand for the interpreter before any import of ours; ``vm_hwm`` is the high-water mark
     at the end, ``pss`` the proportional set size at the end. ``labels`` are the answers, in the samples' order:
-    classes, or of a language model the token it would go on with after each text. ``language`` is how it told the
-    texts' own tokens, which is counted outside of the times.
+    classes, of a language model the token it would go on with after each text, or where words are labelled how many
+    ``spans`` there are in each; where texts are embedded, 0, and the answers are ``embeddings``. ``language`` is how it
+    told the texts' own tokens, which is counted outside of the times.
     """
 
     import_ms: float
@@ -56,6 +58,8 @@ class Measured:
     padded_tokens: int = 0
     real_tokens: int = 0
     language: Optional[NextTokens] = None
+    spans: Optional[Tuple[Tuple[Span, ...], ...]] = None
+    embeddings: Optional[Tuple[Tuple[float, ...], ...]] = None
 
 
 @dataclass(frozen=True)

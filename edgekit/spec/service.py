@@ -15,7 +15,8 @@ MOST_TEXTS, MOST_TOP = 256, 100
 @dataclass(frozen=True)
 class Question:
     """The body of ``POST /predict``: one ``text`` or several ``texts``, and how many labels an answer shall have,
-    ``top``. It is answered by ``edgekit.spec.wire.Predictions``."""
+    ``top``: next tokens of a language model; spans and embeddings are always whole. It is answered by
+    ``edgekit.spec.wire.Predictions``."""
 
     text: Optional[str] = None
     texts: Optional[Tuple[str, ...]] = None
@@ -53,11 +54,12 @@ def check_characters(text: str, path: str) -> None:
 class Options:
     """How the service runs. It listens on a Unix socket that only its user may open: ``socket``, below the agent's root
     where that is empty; and on ``listen``, ``host:port``, where that is not. ``token_file`` holds the bearer token that
-    callers by ``listen`` must show; without one only this machine is listened to. ``queue``
-    texts may wait, ``batch`` of them are handed to the runtime at once, ``cache`` bytes of answers are kept, ``body``
-    bytes may be posted, ``connections`` may be open. ``prompts`` may wait to be gone on with, each for ``writing``
-    seconds at most, so that the next one's turn comes. A ``spare`` process (1, or 0 for none) has imported the runtime
-    already and waits for the one that answers to die: it takes some 25 MB, and spares the second of its start."""
+    callers by ``listen`` must show; without one only this machine is listened to. ``queue`` texts may wait, ``batch``
+    of them are handed to the runtime at once, ``cache`` bytes of answers are kept, ``body`` bytes may be posted,
+    ``connections`` may be open, the last quarter of them by the Unix socket alone. ``prompts`` may wait to be gone on
+    with, each for ``writing`` seconds at most, so that the next one's turn comes. A ``spare`` process (1, or 0 for
+    none) has imported the runtime already and waits for the one that answers to die: it takes some 25 MB, and spares
+    the second of its start."""
 
     socket: str = ""
     listen: str = ""

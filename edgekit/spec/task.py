@@ -1,19 +1,50 @@
-"""What a model is for: it tells the class of a text (``classify``), or the next token after any beginning of one
-(``language``)."""
+"""What a model is for: it tells the class of a text (``classify``), the next token after any beginning of one
+(``language``), what each word of it is a part of (``tokens``), or where among others it stands (``embed``).
+
+Code asks a task's :class:`Nature`; it names a task only for what that one alone has.
+"""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Dict, Literal
 
 from edgekit.errors import DataError
 
-Task = Literal["classify", "language"]
+Task = Literal["classify", "language", "tokens", "embed"]
 CLASSIFY: Task = "classify"
 LANGUAGE: Task = "language"
+TOKENS: Task = "tokens"
+EMBED: Task = "embed"
+#: How an embedding is made of its tokens' states: their mean, or the first one.
+Pooling = Literal["mean", "first"]
+MEAN: Pooling = "mean"
+FIRST: Pooling = "first"
 #: The exponent from which e to its power is no number any more.
 _MOST = 700.0
+
+
+@dataclass(frozen=True)
+class Nature:
+    """What a task's logits are: a row for each token where it answers ``by_token``, else one a text. Where it is
+    ``labelled``, a row's columns are the labels of its data."""
+
+    by_token: bool
+    labelled: bool
+
+    @property
+    def reads_all(self) -> bool:
+        """Whether an answer is made of all tokens' last states: a text's label is told by one of them."""
+        return self.by_token or not self.labelled
+
+
+NATURES: Dict[Task, Nature] = {
+    CLASSIFY: Nature(by_token=False, labelled=True),
+    LANGUAGE: Nature(by_token=True, labelled=False),
+    TOKENS: Nature(by_token=True, labelled=True),
+    EMBED: Nature(by_token=False, labelled=False),
+}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ operation       arguments                                  answers
 ``confirm``     :class:`ReleaseName`                       the release is *confirmed*
 ``rollback``    :class:`Rollback`                          :class:`Status` after it
 ``status``      –                                          :class:`Status`
+``settle``      :class:`Settle`                            how a release's runtime works from now on
 ``prune``       :class:`Prune`                             :class:`Status` after it
 ``predict``     :class:`Predict`                           :class:`Predictions`
 ``generate``    :class:`Generate`                          :class:`Generated`; the text comes as progress, in pieces
@@ -159,7 +160,7 @@ class Prune:
 @dataclass(frozen=True)
 class ReleaseState:
     """``installed`` is the device's clock, seconds since the epoch; ``size`` in bytes; ``name`` is the manifest's;
-    ``setting`` is how its runtime works."""
+    ``setting`` is how its runtime works, ``memory`` its artifact's estimate in bytes, where that has one."""
 
     release: str
     name: str
@@ -169,6 +170,7 @@ class ReleaseState:
     size: int
     artifact: str = ""
     setting: Setting = field(default_factory=Setting)
+    memory: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -197,10 +199,26 @@ class Score:
 
 
 @dataclass(frozen=True)
+class FoundSpan:
+    """The characters of the text as it was given, from ``start`` to before ``end``, which read ``text`` there and are a
+    ``label``. ``score`` is the probability of the least likely tag among its words'. ``unsure``: it is less likely than
+    the bundle asks of a span that is to be believed."""
+
+    start: int
+    end: int
+    label: str
+    text: str
+    score: float
+    unsure: bool = False
+
+
+@dataclass(frozen=True)
 class Prediction:
     """``label`` is an index into the manifest's labels, or of a language model the number of the token it would go on
     with, whose spelling is the label of its score; ``tokens`` counts them after truncation; times in ms of the
-    device's clock. ``unsure``: it is less likely than the bundle asks of an answer that is to be believed."""
+    device's clock. ``unsure``: it is less likely than the bundle asks of an answer that is to be believed. Where words
+    are labelled there are ``spans`` instead of scores, ``label`` is how many, and one that is unsure makes it so. Where
+    texts are embedded there is the ``embedding``, of length 1, instead; ``label`` is 0."""
 
     text: str
     label: int
@@ -210,6 +228,8 @@ class Prediction:
     truncated: bool
     ms: float
     unsure: bool = False
+    spans: Optional[Tuple[FoundSpan, ...]] = None
+    embedding: Optional[Tuple[float, ...]] = None
 
 
 @dataclass(frozen=True)

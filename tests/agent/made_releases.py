@@ -29,10 +29,20 @@ def artifact(
     format: str = "tflite",
     name: str = "tiny-tflite-w32_a32_float",
     dynamic: bool = False,
+    tags: tuple[str, ...] = (),
 ) -> Artifact:
     signatures = tuple(Signature(f"len{one}", one, (), ()) for one in LENGTHS)
     return Artifact(  # type: ignore[arg-type]
-        name, "optimized", format, "w32_a32_float", model, tokenizer, signatures, dynamic=dynamic
+        name,
+        "optimized",
+        format,
+        "w32_a32_float",
+        model,
+        tokenizer,
+        signatures,
+        dynamic=dynamic,
+        tags=tags,
+        task="tokens" if tags else "classify",
     )
 
 
@@ -47,6 +57,7 @@ def send_release(
     format: str = "tflite",
     labels: tuple[str, ...] = ("no", "yes"),
     dynamic: bool = False,
+    tags: tuple[str, ...] = (),
 ) -> wire.Stage:
     """Put all blobs of a release into the store; what ``stage`` then needs."""
     lines = "".join(codec.dumps(one) + "\n" for one in golden).encode()
@@ -58,7 +69,7 @@ def send_release(
         data_digest="1" * 64,
         seed=1,
         labels=labels,
-        artifacts=(artifact(blobs[0], blobs[1], format, dynamic=dynamic),),
+        artifacts=(artifact(blobs[0], blobs[1], format, dynamic=dynamic, tags=tags),),
         golden=blobs[2],
         samples=blobs[3],
     )

@@ -3,6 +3,7 @@ and by the model's bytes, and some words make it slow, wrong or dead."""
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -143,6 +144,14 @@ class Serving:
     def threads(self) -> int:
         return len(list(Path(f"/proc/{self.process.pid}/task").iterdir()))
 
+    def children(self) -> int:
+        """The runtime, and a spare one."""
+        found = 0
+        for one in Path("/proc").glob("[0-9]*/stat"):
+            with contextlib.suppress(OSError):  # it ended meanwhile
+                found += int(one.read_text().rpartition(")")[2].split()[1]) == self.process.pid
+        return found
+
     def kill_runtime(self) -> None:
         os.kill(self.health().runtime, signal.SIGKILL)
 
@@ -166,3 +175,15 @@ def until(true: Any, seconds: float = 60.0) -> None:
     while not true():
         assert time.monotonic() < deadline, "it never came true"
         time.sleep(0.02)
+
+
+def refused(root: Path, *flags: str) -> tuple[int, str]:
+    """What a service that does not start says; its exit code."""
+    serving = Serving(root, *flags)
+    return serving.end(), serving.said
+
+
+def free_port() -> int:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])

@@ -141,16 +141,6 @@ def test_a_failure_in_mid_prompt_leaves_nothing_half_known(
     assert written(writer, "abc", max_tokens=2).text == "de"
 
 
-@pytest.mark.parametrize("answer", [([3], [math.nan]), ([], []), ([3, 4], [1.0, math.nan])])
-def test_a_model_that_answers_no_number_is_refused(
-    tokenizer: pipeline.Tokenizer, monkeypatch: pytest.MonkeyPatch, answer: Any
-) -> None:
-    model = Alphabet(64)
-    monkeypatch.setattr(model, "likeliest", lambda count: answer)
-    with pytest.raises(DeviceError, match="no number"):
-        written(Writer(tokenizer, model), "abc", temperature=1.0)
-
-
 def test_a_prompt_without_tokens_is_refused(tokenizer: pipeline.Tokenizer) -> None:
     with pytest.raises(DeviceError, match="no tokens"):
         written(Writer(tokenizer, Alphabet(6)), "...")

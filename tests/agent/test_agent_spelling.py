@@ -36,6 +36,15 @@ def test_an_emoji_of_four_tokens_is_told_whole(byte_level: Any) -> None:
     assert told(byte_level, ids) == ["a", "", "", "", "😀", "", "é"]
 
 
+def test_a_vocabulary_that_spells_rare_characters_in_bytes_tells_them_whole() -> None:
+    """SentencePiece's kind: its decoder marks each byte of an incomplete character."""
+    words = {f"<0x{number:02X}>": number for number in range(256)} | {"a": 256, "b": 257, "<unk>": 258}
+    made = tokenizers.Tokenizer(tokenizers.models.BPE(words, [], byte_fallback=True, unk_token="<unk>"))
+    made.decoder = tokenizers.decoders.Sequence([tokenizers.decoders.ByteFallback(), tokenizers.decoders.Fuse()])
+    ids = [256, *"😀é".encode(), 257]
+    assert told(made, ids) == ["a", "", "", "", "😀", "", "é", "b"]
+
+
 def test_half_a_character_at_the_end_is_never_told(byte_level: Any) -> None:
     assert "".join(told(byte_level, byte_level.encode("ok 😀").ids[:-1])) == "ok "
 

@@ -9,16 +9,13 @@ import re
 import signal
 import socket
 import stat
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from running_agents import PACKAGE
-from service_kit import LABELS, WORDS, Serving, deploy, label_of, stage, until
+from service_kit import LABELS, WORDS, Serving, deploy, label_of, refused, stage, until
 from service_kit import NEW_MODEL as NEW
 from service_kit import OLD_MODEL as OLD
 
@@ -340,6 +337,8 @@ def test_a_release_that_does_not_load_leaves_the_old_one_in_place(root: Path) ->
         release.rollback(root)
         until(lambda: not serving.health().failure)
         assert bad != old
+        # one that failed used the spare process up: there is another
+        until(lambda: serving.children() == 2)
 
 
 def test_a_look_at_the_device_tells_whether_another_release_may_be_wanted(root: Path) -> None:
@@ -365,7 +364,8 @@ def test_the_end_answers_what_was_asked(root: Path) -> None:
     asking = threading.Thread(target=lambda: found.append(serving.ask(*(f"slow {n}" for n in range(100)))))
     with serving.connect() as idle:
         asking.start()
-        until(lambda: serving.metric("edgekit_queue_texts") == 0 and serving.threads() > 3)
+        # the runtime is at them: the cache has none
+        until(lambda: serving.health().misses == 100)
         serving.process.send_signal(signal.SIGTERM)
         asking.join()
         assert idle.recv(10) == b""
@@ -390,11 +390,6 @@ def test_a_socket_of_a_dead_service_is_taken_over(root: Path) -> None:
         assert serving.ask("chess")[0] == 200
 
 
-def refused(root: Path, *flags: str) -> tuple[int, str]:
-    serving = Serving(root, *flags)
-    return serving.end(), serving.said
-
-
 def test_what_cannot_be_started_says_why(root: Path, tmp_path: Path) -> None:
     assert refused(tmp_path / "nowhere")[0] == 5
     code, said = refused(root)
@@ -413,64 +408,6 @@ def test_what_cannot_be_started_says_why(root: Path, tmp_path: Path) -> None:
     assert (code, "107 bytes" in said) == (5, True)
     code, said = refused(root, "--queue=1")
     assert (code, "out of range" in said) == (3, True)
-
-
-def test_beyond_this_machine_a_token_is_needed_and_asked(root: Path, tmp_path: Path) -> None:
-    deploy(root, OLD)
-    code, said = refused(root, "--listen=0.0.0.0:0")
-    assert (code, "needs a token" in said) == (2, True)
-    code, said = refused(root, "--listen=8080")
-    assert (code, "not an address" in said) == (2, True)
-    token = tmp_path / "token"
-    token.write_text("abcdefghijklmnopqrstuvwxyz\n")
-    token.chmod(0o644)
-    code, said = refused(root, "--listen=0.0.0.0:0", f"--token-file={token}")
-    assert (code, "others may read the token" in said, "abcdef" in said) == (2, True, False)
-    token.chmod(0o600)
-    port = free_port()
-    with Serving(root, f"--listen=127.0.0.1:{port}", f"--token-file={token}") as serving:
-        assert over_tcp(port, "GET", "/health")[0] == 401
-        assert over_tcp(port, "GET", "/health", {"Authorization": "Bearer wrong"})[0] == 401
-        assert over_tcp(port, "GET", "/health", {"Authorization": "Basic abcdefghijklmnopqrstuvwxyz"})[0] == 401
-        assert over_tcp(port, "GET", "/health", {"Authorization": "Bearer abcdefghijklmnopqrstuvwxyz"})[0] == 200
-        # the page tells nothing of the device, and asks for the token itself
-        assert over_tcp(port, "GET", "/")[0] == 200
-        # who may open the socket needs none
-        assert serving.ask("chess")[0] == 200
-        code, said = refused(tmp_path, f"--listen=127.0.0.1:{port}")
-    assert "abcdef" not in (root / "log.jsonl").read_text()
-
-
-def free_port() -> int:
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-def over_tcp(port: int, method: str, path: str, headers: dict[str, str] | None = None) -> tuple[int, bytes]:
-    import http.client
-
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
-    connection.request(method, path, headers=headers or {})
-    response = connection.getresponse()
-    return response.status, response.read()
-
-
-def test_a_foreign_name_for_this_machine_is_not_answered(root: Path) -> None:
-    """Another site's page whose name leads to 127.0.0.1 (DNS rebinding)."""
-    deploy(root, OLD)
-    port = free_port()
-    with Serving(root, f"--listen=127.0.0.1:{port}"):
-        assert over_tcp(port, "GET", "/health")[0] == 200
-        assert over_tcp(port, "GET", "/health", {"Host": f"localhost:{port}"})[0] == 200
-        assert over_tcp(port, "GET", "/health", {"Host": f"evil.example:{port}"})[0] == 403
-        taken = subprocess.run(
-            [sys.executable, "-m", "edgekit.agent", "--root", str(root), "serve", f"--listen=127.0.0.1:{port}"],
-            capture_output=True,
-            text=True,
-            env={**os.environ, "PYTHONPATH": str(PACKAGE)},
-        )
-        assert taken.returncode == 5
 
 
 def test_systemd_hears_that_it_is_ready_alive_and_going(root: Path, tmp_path: Path) -> None:

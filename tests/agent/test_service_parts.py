@@ -8,6 +8,8 @@ import threading
 import time
 from email.message import Message
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,6 +22,7 @@ from edgekit.agent.service.answers import Answers, _size
 from edgekit.agent.service.connection import Answer, Asked, Connection
 from edgekit.agent.service.desk import Busy, Desk, Draft, Job
 from edgekit.agent.service.metrics import Counts, label, render
+from edgekit.agent.service.server import Server
 from edgekit.errors import DeviceError
 from edgekit.spec.wire import Generate, Generated
 
@@ -285,3 +288,22 @@ def test_only_a_spare_core_is_used_to_tokenize_ahead(monkeypatch: pytest.MonkeyP
         answers.append([(one.text, one.label, one.tokens) for one in made.predict(texts, ("few", "many"), 1)])
         assert by == {thread}
     assert answers[0] == answers[1] == [("a", 1, 1), ("abcd", 0, 4), ("abcde", 0, 5)]
+
+
+def test_where_no_thread_can_be_had_the_client_is_told_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    sent: list[tuple[str, int]] = []
+    site: Any = SimpleNamespace(sent=lambda path, status: sent.append((path, status)))
+    server = Server(site, [], connections=4)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refused)
+        for _ in range(6):
+            here, there = socket.socketpair()
+            there.shutdown(socket.SHUT_WR)
+            server._start(here)
+            with there:
+                assert there.recv(1 << 12).startswith(b"HTTP/1.1 503")
+    assert sent == [("other", 503)] * 6
+    assert (server._open, server._threads) == ({}, {}), "what was turned away takes no place"

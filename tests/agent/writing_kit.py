@@ -18,7 +18,8 @@ from edgekit.spec.manifest import GoldenCase, Manifest, Signature
 #: As the tokenizer numbers them; each word is followed by the next, and the last by the first.
 CIRCLE = ("chess", "mail", "music", "kernel", "and", "a", "the", "plays", "reads", "sends")
 SLOW, DIE = 10, 11
-CONTEXT = 64
+#: Ten seconds of slow tokens: what is done to a text in the middle is done before its end.
+CONTEXT = 512
 #: A text with ``slow`` in it takes 20 ms a token, one with ``die`` kills the process when it is read.
 INTERPRETER = f"""\
 import os, signal, time

@@ -52,6 +52,14 @@ def test_the_bound_is_the_least_that_keeps_what_was_asked() -> None:
     assert confidence.bound(probabilities, [1] * 6, 50) is None
 
 
+def test_rounding_the_bound_lets_no_wrong_answer_in() -> None:
+    best = np.array([0.99999] * 3 + [0.99992] * 3 + [0.9])
+    probabilities = np.stack([best, 1 - best], axis=1)
+    assert confidence.bound(probabilities, [0, 0, 0, 1, 1, 1, 0], 100) is None, "of 4 digits they are all alike"
+    assert confidence.bound(probabilities, [0, 0, 0, 1, 1, 1, 0], 50) == 0.9
+    assert confidence.bound(probabilities, [0] * 6 + [1], 100) == 0.9999
+
+
 def test_answers_of_one_probability_are_sure_together_or_not_at_all() -> None:
     probabilities = np.array([[0.8, 0.2]] * 3 + [[0.6, 0.4]])
     assert confidence.bound(probabilities, [0, 1, 1, 0], 100) is None

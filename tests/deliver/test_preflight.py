@@ -65,6 +65,24 @@ def test_nothing_to_send_needs_no_free_disk() -> None:
     assert check(replace(FACTS, disk_free=0), need=0) == ()
 
 
+def test_what_the_file_is_estimated_to_take_must_be_free() -> None:
+    (artifact,) = MANIFEST.artifacts
+    large = replace(MANIFEST, artifacts=(replace(artifact, memory=700 << 20),))
+    need = preflight.memory(artifact.blob.size, estimated=700 << 20)
+    assert 700 << 20 < need < 720 << 20
+    assert check(replace(FACTS, ram_available=need), manifest=large) == ()
+    with pytest.raises(PreflightError, match=r"of memory are available, 751 MB are needed"):
+        check(replace(FACTS, ram_available=need - 1), manifest=large)
+
+
+def test_a_model_that_no_board_of_the_target_holds_is_told() -> None:
+    assert preflight.too_large(RPI4, None) == ""
+    assert preflight.too_large(RPI4, 800 << 20) == ""
+    said = preflight.too_large(RPI4, 1000 << 20)
+    assert "1024 MB in all" in said
+    assert "fewer length buckets" in said
+
+
 def test_a_bundle_for_another_target_is_refused() -> None:
     with pytest.raises(PreflightError, match="built for target rpi5"):
         check(manifest=replace(MANIFEST, target="rpi5"))

@@ -18,6 +18,10 @@ class Runner(Protocol):
         """Of the text that was run last, whose tokens are ``ids``: how well each was told by those before it. ``None``
         where the model is a classifier."""
 
+    def rows(self, places: Sequence[int]) -> List[List[float]]:
+        """Of the text that was run last: the logits at some of its tokens. Raises DeviceError where the model has none
+        for each."""
+
 
 class Generating(Protocol):
     """A language model with what it keeps of the tokens it has read. ``context`` is how many tokens that holds,
@@ -35,7 +39,12 @@ class Generating(Protocol):
         """Forget all but the first ``tokens`` that were read; how many are left: all, or none where it rolls."""
 
     def likeliest(self, count: Optional[int]) -> Tuple[List[int], List[float]]:
-        """The next token: the ``count`` likeliest ones, all where ``None``, with their logits, greatest first."""
+        """The next token: the ``count`` likeliest ones, all where ``None``, with their logits, greatest first. Raises
+        DeviceError where the likeliest one's is no number."""
+
+    def drawn(self, temperature: float, top_k: Optional[int], top_p: float, chance: float) -> int:
+        """The next token, drawn by ``chance``, which is any number from 0 up to 1: see ``edgekit.agent.sampling``.
+        Raises DeviceError where a logit is no number."""
 
 
 #: What loads a file of a format, its runtime being imported: to score texts with, or to generate.

@@ -46,16 +46,36 @@ class Cached(ABC):
         return kept
 
     def likeliest(self, count: Optional[int]) -> Tuple[List[int], List[float]]:
-        numpy, logits = self._numpy, self._logits
+        logits = self._logits
         if count == 1:
             best = int(logits.argmax())
+            if logits[best] != logits[best]:
+                raise _no_number(logits)
             return [best], [float(logits[best])]
+        order = self._order(count)
+        return order.tolist(), logits[order].tolist()
+
+    def drawn(self, temperature: float, top_k: Optional[int], top_p: float, chance: float) -> int:
+        # in numpy: a vocabulary of tens of thousands takes Python longer than the model takes for the token
+        numpy, logits = self._numpy, self._logits.astype(self._numpy.float64)
+        most = logits.max()  # no number where one is none
+        if not numpy.isfinite(most):
+            raise _no_number(logits)
+        # which one comes first matters only where the last ones are left out
+        order = self._order(top_k) if top_k is not None or top_p < 1.0 else numpy.arange(len(logits))
+        sums = numpy.cumsum(numpy.exp((logits[order] - most) / temperature))
+        kept = len(sums) if top_p >= 1.0 else int(numpy.searchsorted(sums, top_p * sums[-1])) + 1
+        place = int(numpy.searchsorted(sums[:kept], chance * sums[:kept][-1], side="right"))
+        return int(order[:kept][min(place, kept - 1)])
+
+    def _order(self, count: Optional[int]) -> Any:
+        """The ``count`` likeliest tokens, all where ``None``, the greatest logit first."""
+        numpy, logits = self._numpy, self._logits
         chosen = numpy.arange(len(logits))
         if count is not None and count < len(logits):
             least = numpy.partition(logits, -count)[-count]
             chosen = numpy.flatnonzero(logits >= least)
-        order = chosen[numpy.argsort(-logits[chosen], kind="stable")][:count]
-        return order.tolist(), logits[order].tolist()
+        return chosen[numpy.argsort(-logits[chosen], kind="stable")][:count]
 
     @abstractmethod
     def _compute(self, ids: List[int]) -> Rows:
@@ -94,6 +114,10 @@ class Cached(ABC):
             elif name.startswith("values_"):
                 one = self._input(name)
                 one[:, :left] = one[:, self.context - left :].copy()
+
+
+def _no_number(logits: Any) -> DeviceError:
+    return DeviceError("the model answered no number", given=logits[:4].tolist())
 
 
 def only_scores(given: str, allowed: str) -> DeviceError:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
-from typing import Any, List, Optional, Sequence
+from typing import List, Optional, Sequence
 
 from edgekit.agent.runtimes import language
 from edgekit.agent.runtimes.executorch_library import Library, Method
-from edgekit.spec.task import NextTokens
 
 _METHOD = "forward"
 #: The libraries can be loaded once into a process.
@@ -32,21 +31,17 @@ def load(path: str, threads: int) -> Program:
     return Program(_LOADED[0].method(path, _METHOD))
 
 
-class Program:
+class Program(language.Said):
     def __init__(self, method: Method) -> None:
         import numpy
 
         self._numpy = numpy
         self._method = method
-        self._logits: Any = None
 
     def run(self, length: int, ids: List[int], mask: List[int]) -> Sequence[float]:
         shape, values = self._method((ids, mask))
         self._logits = self._numpy.frombuffer(values, self._numpy.float32).reshape(shape)[0]
         return language.answer(self._logits, mask)
-
-    def told(self, ids: Sequence[int]) -> Optional[NextTokens]:
-        return language.told(self._logits, ids)
 
 
 def _folder() -> Optional[str]:

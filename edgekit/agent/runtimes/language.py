@@ -1,10 +1,24 @@
-"""What a language model gave for one text: logits of the next token at each of its tokens. Needs numpy."""
+"""What a model gave for one text where each token has logits: of a language model those of the next token. Needs
+numpy."""
 
 from __future__ import annotations
 
 from typing import Any, List, Optional, Sequence
 
+from edgekit.errors import DeviceError
 from edgekit.spec.task import NextTokens
+
+
+class Said:
+    """What a runner keeps of the text it ran last: ``_logits``, [classes] or [length, classes]."""
+
+    _logits: Any = None
+
+    def told(self, ids: Sequence[int]) -> Optional[NextTokens]:
+        return told(self._logits, ids)
+
+    def rows(self, places: Sequence[int]) -> List[List[float]]:
+        return rows(self._logits, places)
 
 
 def answer(logits: Any, mask: List[int]) -> Sequence[float]:
@@ -27,3 +41,10 @@ def told(logits: Any, ids: Sequence[int]) -> Optional[NextTokens]:
         hits += int(row.argmax() == following)
         nll += float(numpy.log(numpy.exp(row - top, dtype=numpy.float64).sum()) + top - row[following])
     return NextTokens(hits, max(0, len(ids) - 1), nll)
+
+
+def rows(logits: Any, places: Sequence[int]) -> List[List[float]]:
+    """The logits at some of a text's tokens. Raises DeviceError where the model has none for each token."""
+    if logits.ndim == 1:
+        raise DeviceError("the model gives one answer a text, and none for each token", given=list(logits.shape))
+    return [logits[place].tolist() for place in places]

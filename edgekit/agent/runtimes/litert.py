@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import importlib.util
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Sequence
 
 from edgekit.agent.runtimes import language
 from edgekit.agent.runtimes.interpreted import Interpreted
-from edgekit.spec.task import NextTokens
 
 
 def available() -> bool:
@@ -33,7 +32,7 @@ def generating(path: str, threads: int) -> Interpreted:
     return Interpreted(Interpreter(model_path=path, num_threads=threads))
 
 
-class Signatures:
+class Signatures(language.Said):
     """One signature ``len<length>`` a bucket. The file has their weights once; ``allocate_tensors`` lets the delegate
     pack them, for each signature anew. What a length takes beyond that is its activations, at its first use."""
 
@@ -43,7 +42,6 @@ class Signatures:
         self._numpy = numpy
         self._interpreter = interpreter
         self._runners: Dict[int, Any] = {}
-        self._logits: Any = None
         interpreter.allocate_tensors()
 
     def run(self, length: int, ids: List[int], mask: List[int]) -> Sequence[float]:
@@ -53,6 +51,3 @@ class Signatures:
         answers = self._runners[length](input_ids=array([ids], int32), attention_mask=array([mask], int32))
         self._logits = answers["logits"][0]
         return language.answer(self._logits, mask)
-
-    def told(self, ids: Sequence[int]) -> Optional[NextTokens]:
-        return language.told(self._logits, ids)

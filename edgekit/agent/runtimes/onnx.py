@@ -8,12 +8,11 @@ from __future__ import annotations
 
 import importlib.util
 import platform
-from typing import Any, Dict, List, Optional, Sequence
+from typing import Any, Dict, List, Sequence
 
 from edgekit.agent.runtimes import language
 from edgekit.agent.runtimes.cached import Cached, Rows, only_scores
 from edgekit.errors import DeviceError
-from edgekit.spec.task import NextTokens
 
 #: Threads sleep while they wait: the board has other work, and a text is over in milliseconds.
 _SETTINGS = {"session.intra_op.allow_spinning": "0", "session.inter_op.allow_spinning": "0"}
@@ -67,7 +66,7 @@ def _session(path: str, threads: int) -> Any:
         ) from error
 
 
-class Graph:
+class Graph(language.Said):
     def __init__(self, session: Any) -> None:
         import numpy
 
@@ -75,7 +74,6 @@ class Graph:
         self._session = session
         self._names = {one.name for one in session.get_inputs()}
         self._nothing = _cache(session, 0)
-        self._logits: Any = None
 
     def run(self, length: int, ids: List[int], mask: List[int]) -> Sequence[float]:
         array, int32 = self._numpy.array, self._numpy.int32
@@ -89,9 +87,6 @@ class Graph:
         given = {name: one for name, one in known.items() if name in self._names}
         self._logits = _run(self._session, ["logits"], {**given, **self._nothing}, length)[0][0]
         return language.answer(self._logits, mask)
-
-    def told(self, ids: Sequence[int]) -> Optional[NextTokens]:
-        return language.told(self._logits, ids)
 
 
 class Decoding(Cached):

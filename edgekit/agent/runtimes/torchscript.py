@@ -29,11 +29,10 @@ def load(path: str, threads: int) -> Module:
     return Module(torch, _load_for_lite_interpreter(path))
 
 
-class Module:
+class Module(language.Said):
     def __init__(self, torch: Any, module: Any) -> None:
         self._torch = torch
         self._module = module
-        self._logits: Any = None
 
     def run(self, length: int, ids: List[int], mask: List[int]) -> Sequence[float]:
         tensor, int32 = self._torch.tensor, self._torch.int32
@@ -43,4 +42,5 @@ class Module:
         return language.answer(self._logits, mask)
 
     def told(self, ids: Sequence[int]) -> Optional[NextTokens]:
+        # only a language model's board needs numpy beside torch
         return language.told(self._logits if self._logits.ndim == 1 else self._logits.numpy(), ids)

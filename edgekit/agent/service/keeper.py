@@ -125,8 +125,7 @@ class Keeper:
             return False
 
     def _answer(self, jobs: List[Job]) -> None:
-        """One crossing to the child. A runtime that dies costs all that were on their way; one that refuses a text only
-        that question."""
+        """A runtime that dies costs all that were on their way; one that refuses a text only that question."""
         try:
             self._cross(jobs)
         except Exception as error:  # noqa: BLE001 - it costs these questions, not the service
@@ -174,9 +173,13 @@ class Keeper:
                 if key not in found:
                     found[key] = self.cache.get(key)
         lacking = [key for key, answer in found.items() if answer is None]
-        if lacking:
-            answers = now.answers([text for text, _ in lacking], max(top for _, top in lacking))
-            for key, answer in zip(lacking, answers):
+        # a long question crosses in parts: each has its time, and a slow board is not taken for one that hangs
+        for start in range(0, len(lacking), self.options.batch):
+            if not self._go_on():
+                raise Busy(ENDING)
+            part = lacking[start : start + self.options.batch]
+            answers = now.answers([text for text, _ in part], max(top for _, top in part))
+            for key, answer in zip(part, answers):
                 cut = dict(answer, scores=answer["scores"][: key[1]])
                 found[key] = _document(cut)
                 # it took no time when it is recalled
@@ -222,6 +225,8 @@ class Keeper:
     def _load(self, target: Wanted, dead: bool) -> bool:
         """Whether the release is ready to take over."""
         spare, self._spare = self._spare, None
+        # it is used up, whatever comes of it
+        self._lacks_spare = bool(self.options.spare)
         try:
             made = Loaded(self.root, target, spare)
         except (EdgekitError, OSError) as error:
@@ -234,7 +239,6 @@ class Keeper:
             return False
         if spare is not None and spare.child.pid != made.pid:
             spare.end()
-        self._lacks_spare = bool(self.options.spare)
         with self._changed:
             before, self._next = self._next, made
             if dead:

@@ -35,7 +35,10 @@ const headers = () => {
 const show = (answer, ms) => {
   const one = answer.predictions[0];
   at("scores").replaceChildren();
-  for (const score of one.scores) {
+  const spans = (one.spans || []).map(span => ({
+    label: span.label + ": " + span.text + (span.unsure ? " (unsure)" : ""), probability: span.score,
+  }));
+  for (const score of one.scores.concat(spans)) {
     const row = at("scores").insertRow();
     cell(row, "label").textContent = score.label;
     const bar = document.createElement("div");
@@ -43,7 +46,10 @@ const show = (answer, ms) => {
     cell(row, "bar").append(bar);
     cell(row, "share").textContent = (100 * score.probability).toFixed(1) + " %";
   }
-  const size = one.tokens + " tokens" + (one.truncated ? " (truncated)" : "");
+  const numbers = one.embedding && one.embedding.map(each => each.toFixed(4)).join(", ");
+  if (numbers) cell(at("scores").insertRow(), "label").textContent = numbers;
+  const found = one.spans ? one.spans.length + " spans · " : numbers ? one.embedding.length + " numbers · " : "";
+  const size = found + one.tokens + " tokens" + (one.truncated ? " (truncated)" : "");
   at("told").textContent = (one.unsure ? "unsure · " : "") + size + " · " + one.ms.toFixed(2) + " ms model, " +
     ms.toFixed(1) + " ms in all · release " + answer.release.slice(0, 12);
 };

@@ -63,17 +63,25 @@ class Server:
 
     def _start(self, connection: socket.socket) -> None:
         number = id(connection)
+        # the last quarter is left to the socket's own user: nobody in the network keeps that one out
+        spared = 0 if connection.family == socket.AF_UNIX else self.connections // 4
         with self._lock:
-            full = len(self._open) >= self.connections
+            full = len(self._open) >= self.connections - spared
             if not full:
                 self._open[number] = connection
                 thread = threading.Thread(target=self._carry, args=(connection, number), daemon=True)
                 self._threads[number] = thread
         if full:
-            _turn_away(connection, self.connections)
+            _turn_away(connection, self.connections - spared)
             self.service.sent("other", 503)
         else:
-            thread.start()
+            try:
+                thread.start()
+            except RuntimeError:  # the process may have no more threads
+                with self._lock:
+                    del self._open[number], self._threads[number]
+                _turn_away(connection, len(self._threads))
+                self.service.sent("other", 503)
 
     def _carry(self, connection: socket.socket, number: int) -> None:
         try:

@@ -26,6 +26,8 @@ OPTIONS = "service.json"
 BOOTED = Path("/run/systemd/system")
 #: systemd may be busy with other units, or wait for the old process to answer what it was asked.
 SYSTEMCTL_S = 120.0
+#: How long a service may take to start: until its release is loaded. ``systemctl restart`` waits for that.
+START_S = LOAD_S + 60
 _SHARED = """\
 NoNewPrivileges=yes
 LockPersonality=yes
@@ -66,7 +68,7 @@ def render(root: Path, argv: Sequence[str], memory_max: int, user: Optional[str]
         "[Service]",
         "Type=notify",
         "ExecStart=" + " ".join(_quoted(one) for one in argv),
-        "TimeoutStartSec={:.0f}".format(LOAD_S + 60),
+        "TimeoutStartSec={:.0f}".format(START_S),
         "TimeoutStopSec=60",
         "WatchdogSec={:.0f}".format(2 * ANSWER_S),
         "Restart=on-failure",
@@ -132,7 +134,7 @@ class Manager:
                 stderr=subprocess.PIPE,
                 stdin=subprocess.DEVNULL,
                 universal_newlines=True,
-                timeout=SYSTEMCTL_S,
+                timeout=SYSTEMCTL_S + (START_S if words[0] == "restart" else 0.0),
                 env=environment,
             )
         except subprocess.TimeoutExpired as error:

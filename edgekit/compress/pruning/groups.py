@@ -112,7 +112,7 @@ def _streams(checkpoint: Checkpoint) -> list[Group]:
     makers: list[Any] = [tables.projection or tables.word]
     if tables.projection is None:
         makers += [one for one in (tables.position, tables.token_type) if one is not None]
-    readers: list[Any] = [head.dense or head.classifier]
+    readers: list[Any] = [one for one in (head.dense or head.classifier,) if one is not None]
     norms = [None if tables.projection else tables.norm, head.norm]
     for layer in distinct(family.layers(module)):
         attention, feed_forward, both = family.attention(layer), family.feed_forward(layer), family.norms(layer)

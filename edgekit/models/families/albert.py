@@ -62,6 +62,11 @@ def _set_word_embedding(module: Any, table: nn.Embedding) -> None:
     module.config.pad_token_id = table.padding_idx
 
 
+def _head(module: Any) -> Head:
+    pooler = module.albert.pooler
+    return Head(module.classifier, dense=pooler, activation=None if pooler is None else module.albert.pooler_activation)
+
+
 ALBERT = Family(
     name="albert",
     layers=_layers,
@@ -74,5 +79,5 @@ ALBERT = Family(
     norms=lambda layer: Norms(layer.attention.LayerNorm, layer.full_layer_layer_norm),
     embeddings=_embeddings,
     set_word_embedding=_set_word_embedding,
-    head=lambda module: Head(module.classifier, dense=module.albert.pooler, activation=module.albert.pooler_activation),
+    head=_head,
 )

@@ -26,10 +26,14 @@ def _set_heads(layer: Any, heads: int, size: int) -> None:
 
 
 def _bert_head(module: Any) -> Head:
+    if module.bert.pooler is None:
+        return Head(module.classifier)
     return Head(module.classifier, dense=module.bert.pooler.dense, activation=torch.tanh)
 
 
 def _roberta_head(module: Any) -> Head:
+    if module.classifier is None or isinstance(module.classifier, nn.Linear):
+        return Head(module.classifier)
     return Head(module.classifier.out_proj, dense=module.classifier.dense, activation=torch.tanh)
 
 

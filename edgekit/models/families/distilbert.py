@@ -41,6 +41,11 @@ def _set_word_embedding(module: Any, table: nn.Embedding) -> None:
     module.config.pad_token_id = table.padding_idx
 
 
+def _head(module: Any) -> Head:
+    dense = getattr(module, "pre_classifier", None)
+    return Head(module.classifier, dense=dense, activation=None if dense is None else torch.relu)
+
+
 DISTILBERT = Family(
     name="distilbert",
     layers=_layers,
@@ -53,5 +58,5 @@ DISTILBERT = Family(
     norms=lambda layer: Norms(layer.sa_layer_norm, layer.output_layer_norm),
     embeddings=_embeddings,
     set_word_embedding=_set_word_embedding,
-    head=lambda module: Head(module.classifier, dense=module.pre_classifier, activation=torch.relu),
+    head=_head,
 )

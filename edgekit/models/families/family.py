@@ -1,8 +1,9 @@
 """What an adapter says of its family: where a module keeps its parts, and in what order they compute.
 
-All functions take the classification module (``AutoModelForSequenceClassification``), of a causal family also the
-language model (``AutoModelForCausalLM``), or one of its layers. Linear weights are ``[out, in]``; where a projection
-was factored, its place holds another module that maps the same widths.
+All functions take the classification module (``AutoModelForSequenceClassification``, of words
+``AutoModelForTokenClassification``), of a causal family also the language model (``AutoModelForCausalLM``), or one of
+its layers. Linear weights are ``[out, in]``; where a projection was factored, its place holds another module that maps
+the same widths.
 """
 
 from __future__ import annotations
@@ -71,10 +72,11 @@ class Embeddings:
 @dataclass(frozen=True)
 class Head:
     """From the hidden state of the token that is read to the logits: ``norm``, ``dense`` and its ``activation`` (where
-    there are any), ``classifier``. A language model reads each token, and its classifier is commonly the word embedding
-    again: one parameter under two names."""
+    there are any), ``classifier``. Where each token is read, there is nothing but the classifier behind the last norm;
+    a language model's is commonly the word embedding again: one parameter under two names. A model that embeds texts
+    has none."""
 
-    classifier: nn.Linear
+    classifier: nn.Linear | None
     norm: nn.LayerNorm | None = None
     dense: nn.Linear | None = None
     activation: Callable[[Any], Any] | None = None

@@ -129,6 +129,11 @@ def _set_word_embedding(module: Any, table: nn.Embedding) -> None:
     module.config.vocab_size = table.num_embeddings
 
 
+def _classifier(module: Any) -> Any:
+    """Of a language model, of texts, or of words."""
+    return next(getattr(module, name) for name in ("lm_head", "score", "classifier") if hasattr(module, name))
+
+
 GPT2 = Family(
     name="gpt2",
     layers=lambda module: list(module.transformer.h),
@@ -141,7 +146,7 @@ GPT2 = Family(
     norms=lambda block: Norms(block.ln_1, block.ln_2),
     embeddings=lambda module: Embeddings(module.transformer.wte, module.transformer.wpe),
     set_word_embedding=_set_word_embedding,
-    head=lambda module: Head(getattr(module, "lm_head", None) or module.score, norm=module.transformer.ln_f),
+    head=lambda module: Head(_classifier(module), norm=module.transformer.ln_f),
     reads="last",
     causal=True,
     pre_norm=True,
