@@ -21,6 +21,7 @@ def sureness(made: Made, asked: Answers, samples: Any, stages: Stages) -> Surene
         "artifact": artifact.blob.sha256,
         "tokenizer": artifact.tokenizer.sha256,
         "lengths": artifact.lengths,
+        "windows": codec.encode(artifact.windows),
         "answers": codec.encode(asked),
         "samples": samples.digest,
         "code": code_digest("convert", "data"),
@@ -40,8 +41,7 @@ def _measured(made: Made, asked: Answers, samples: Any) -> Sureness:
 
     def answered(part: Any) -> tuple[Any, list[int]]:
         texts, truth = [one.text for one in part], [one.label for one in part]
-        lengths = made.artifact.lengths
-        return confidence.logits(made.file, made.artifact.format, made.tokenizer.parent, texts, lengths), truth
+        return confidence.logits(made.file, made.artifact, made.tokenizer.parent, texts), truth
 
     known, held = answered(samples.validation), answered(samples.test)
     temperature = confidence.temperature(*known) if asked.calibrate else 1.0

@@ -208,6 +208,7 @@ class Builder:
             parameters=described["parameters"],
             dynamic=described["dynamic"],
             runtimes=tuple(described["runtimes"]),
+            windows=self.recipe.data.windows,
         )
         run = evaluating.answered(self.home, self.stages, artifact, Files(file, tokenizer), samples)
         if run.measured is None:

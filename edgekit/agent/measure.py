@@ -27,6 +27,7 @@ def model(root: Path, artifact: Artifact, threads: int = 1) -> tasks.Model:
         dynamic=artifact.dynamic,
         temperature=artifact.sureness.temperature if artifact.sureness else 1.0,
         unsure_below=artifact.sureness.unsure_below if artifact.sureness else 0.0,
+        windows=artifact.windows,
     )
 
 

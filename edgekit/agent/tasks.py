@@ -6,14 +6,15 @@ from dataclasses import dataclass
 from typing import Optional, Tuple
 
 from edgekit.spec.scheme import Format
+from edgekit.spec.windows import Windows
 from edgekit.spec.wire import Generate, Generated, Prediction, Signature
 
 
 @dataclass(frozen=True)
 class Model:
     """One artifact, ready to load. ``lengths`` are its buckets in tokens, rising; a ``dynamic`` one takes any length up
-    to the last of them. Logits are divided by ``temperature``; an answer less likely than ``unsure_below`` is
-    unsure."""
+    to the last of them. Longer texts are read in ``windows``, or cut. Logits are divided by ``temperature``; an answer
+    less likely than ``unsure_below`` is unsure."""
 
     format: Format
     file: str
@@ -23,6 +24,7 @@ class Model:
     dynamic: bool = False
     temperature: float = 1.0
     unsure_below: float = 0.0
+    windows: Optional[Windows] = None
 
 
 @dataclass(frozen=True)

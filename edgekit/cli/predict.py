@@ -11,6 +11,7 @@ from edgekit.cli.options import Verbs, add_device, count, home, verb
 from edgekit.cli.paper import figure, short, table
 from edgekit.cli.serve import add_token
 from edgekit.errors import UsageError
+from edgekit.spec.wire import Prediction
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -83,7 +84,7 @@ def show(args: Namespace, answer: Predictions | Assessed, paper: Console) -> Non
                 for score in one.scores
             )
             + (" – unsure" if one.unsure else ""),
-            f"{one.tokens}{' (truncated)' if one.truncated else ''}",
+            f"{one.tokens}{_windows(one)}{' (truncated)' if one.truncated else ''}",
             one.bucket,
             figure(one.ms),
         )
@@ -117,3 +118,7 @@ def _cells(one: Share) -> tuple[str | None, ...]:
 
 def _share(per_cent: float | None) -> str | None:
     return None if per_cent is None else f"{per_cent:.1f} %"
+
+
+def _windows(one: Prediction) -> str:
+    return f" in {one.windows} windows" if one.windows > 1 else ""

@@ -12,7 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from edgekit.convert.parity import RUNNERS
-from edgekit.convert.tokens import padded, tokenize
+from edgekit.convert.tokens import padded, windowed
+from edgekit.spec.manifest import Artifact
 
 #: Of equal width, as in Guo et al. 2017.
 BINS = 15
@@ -70,10 +71,15 @@ def _loss(logits: np.ndarray, truth: Sequence[int], temperature: float) -> float
     return float(-np.log(np.maximum(chosen, 1e-300)).mean())
 
 
-def logits(file: Path, format: str, folder: Path, texts: Sequence[str], lengths: Sequence[int]) -> np.ndarray:
-    """What ``file`` answers to ``texts``, tokenized by ``folder``'s tokenizer.json: float32 [texts, classes]."""
-    inputs = []
-    for ids in tokenize(folder, texts, lengths[-1]):
-        inputs.append(padded(ids, next(one for one in lengths if len(ids) <= one)))
-    found: np.ndarray = np.concatenate(list(RUNNERS[format](file, inputs)))
-    return found
+def logits(file: Path, artifact: Artifact, folder: Path, texts: Sequence[str]) -> np.ndarray:
+    """What ``file`` answers to ``texts``, tokenized by ``folder``'s tokenizer.json, each in its windows: float32
+    [texts, classes]."""
+    lengths = artifact.lengths
+    windows = windowed(folder, texts, lengths[-1], artifact.windows)
+    each = [ids for text in windows for ids in text]
+    inputs = [padded(ids, next(one for one in lengths if len(ids) <= one)) for ids in each]
+    answers = np.concatenate(list(RUNNERS[artifact.format](file, inputs)))
+    tokens = np.array([len(ids) for ids in each])
+    starts = np.cumsum([0, *(len(text) for text in windows)])[:-1]
+    found: np.ndarray = np.add.reduceat(answers * tokens[:, None], starts) / np.add.reduceat(tokens, starts)[:, None]
+    return found.astype(np.float32)

@@ -9,6 +9,7 @@ import numpy as np
 from tokenizers import Tokenizer
 
 from edgekit.models.tokenizer import truncate
+from edgekit.spec.windows import Windows
 
 #: ``input_ids`` and ``attention_mask``, int32 [1, length] each.
 Inputs = dict[str, np.ndarray]
@@ -16,10 +17,16 @@ Inputs = dict[str, np.ndarray]
 
 def tokenize(folder: Path, texts: Sequence[str], longest: int) -> list[list[int]]:
     """Token ids of each text with the folder's tokenizer.json, special tokens included, cut to ``longest`` tokens."""
+    return [first for first, *_ in windowed(folder, texts, longest, None)]
+
+
+def windowed(folder: Path, texts: Sequence[str], longest: int, windows: Windows | None) -> list[list[list[int]]]:
+    """The same of each text in its windows of up to ``longest`` tokens; cut to one where there are no ``windows``."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
-    truncate(tokenizer, longest)
-    return [one.ids for one in tokenizer.encode_batch(list(texts))]
+    truncate(tokenizer, longest, windows.overlap if windows else 0)
+    most = windows.most if windows else 1
+    return [[part.ids for part in [one, *one.overflowing][:most]] for one in tokenizer.encode_batch(list(texts))]
 
 
 def padded(ids: Sequence[int], length: int) -> Inputs:

@@ -13,6 +13,7 @@ from typing import Dict, Literal, Optional, Tuple
 from edgekit.errors import SpecError
 from edgekit.spec.answers import Sureness
 from edgekit.spec.scheme import STORED_BITS, Format, Scheme, weight_bits
+from edgekit.spec.windows import Windows
 
 SCHEMA = 1
 Role = Literal["optimized", "baseline"]
@@ -102,7 +103,7 @@ class Artifact:
     negative log-likelihood. ``tokenizer`` names the tokenizer.json this file was built for (a trimmed vocabulary
     has its own). A ``dynamic`` file takes any length up to its longest, so that no text is padded.
     ``runtimes`` are those that have all its operators, where not every one of its format does.
-    ``sureness`` says what a shipped classifier's probabilities are worth."""
+    ``sureness`` says what a shipped classifier's probabilities are worth, ``windows`` how it reads longer texts."""
 
     name: str
     role: Role
@@ -120,6 +121,7 @@ class Artifact:
     dynamic: bool = False
     runtimes: Tuple[str, ...] = ()
     sureness: Optional[Sureness] = None
+    windows: Optional[Windows] = None
 
     @property
     def answers(self) -> int:

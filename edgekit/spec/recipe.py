@@ -154,6 +154,13 @@ class Recipe:
         if not self.name or any(not (one.isalnum() or one in "-_.") for one in self.name) or self.name[0] in "-.":
             raise SpecError("a name is letters, digits, '-', '_' and '.'", where="$.name", given=self.name)
         check_task(self)
+        if self.data.windows is not None and self.task != CLASSIFY:
+            raise SpecError(
+                "only a classifier reads a long text window by window",
+                where="$.data.windows",
+                given="task: {}".format(self.task),
+                remedy="leave it out, or task: classify",
+            )
         if self.data.unlabeled is not None:
             self._check_unlabeled()
         for number, step in enumerate(self.compress):

@@ -199,8 +199,9 @@ class Score:
 @dataclass(frozen=True)
 class Prediction:
     """``label`` is an index into the manifest's labels, or of a language model the number of the token it would go on
-    with, whose spelling is the label of its score; ``tokens`` counts them after truncation; times in ms of the
-    device's clock. ``unsure``: it is less likely than the bundle asks of an answer that is to be believed."""
+    with, whose spelling is the label of its score; ``tokens`` counts them after truncation, in all ``windows`` that the
+    text was read in; times in ms of the device's clock. ``unsure``: it is less likely than the bundle asks of an answer
+    that is to be believed."""
 
     text: str
     label: int
@@ -210,6 +211,7 @@ class Prediction:
     truncated: bool
     ms: float
     unsure: bool = False
+    windows: int = 1
 
 
 @dataclass(frozen=True)

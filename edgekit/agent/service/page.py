@@ -43,7 +43,8 @@ const show = (answer, ms) => {
     cell(row, "bar").append(bar);
     cell(row, "share").textContent = (100 * score.probability).toFixed(1) + " %";
   }
-  const size = one.tokens + " tokens" + (one.truncated ? " (truncated)" : "");
+  const size = one.tokens + " tokens" + (one.windows > 1 ? " in " + one.windows + " windows" : "") +
+    (one.truncated ? " (truncated)" : "");
   at("told").textContent = (one.unsure ? "unsure · " : "") + size + " · " + one.ms.toFixed(2) + " ms model, " +
     ms.toFixed(1) + " ms in all · release " + answer.release.slice(0, 12);
 };
