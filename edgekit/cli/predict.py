@@ -11,14 +11,13 @@ from edgekit.cli.options import Verbs, add_device, count, home, verb
 from edgekit.cli.paper import figure, short, table
 from edgekit.cli.serve import add_token
 from edgekit.errors import UsageError
-from edgekit.spec.wire import Prediction
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from edgekit.cli.progress import Progress
     from edgekit.outcome import Assessed, Share
-    from edgekit.spec.wire import Predictions
+    from edgekit.spec.wire import Prediction, Predictions
 
 
 def add(verbs: Verbs) -> None:
