@@ -82,6 +82,20 @@ class Ask:
 
 
 @dataclass(frozen=True)
+class Follow:
+    """Read the next ``text`` of ``stream``, and tell the ``top`` likeliest of ``labels`` of all that it said so far.
+    ``after`` so many tokens, where the asker knows; at its ``end`` it is forgotten."""
+
+    model: Model
+    stream: str
+    text: str
+    labels: Tuple[str, ...]
+    top: int
+    after: Optional[int] = None
+    end: bool = False
+
+
+@dataclass(frozen=True)
 class Write:
     """Go on with a prompt. Each piece of text is a progress reply's message, its fraction that of ``max_tokens``. Model
     and cache stay for the next one."""

@@ -8,7 +8,7 @@ import time
 from functools import partial
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from edgekit.agent import engine, generate, memory, tasks
+from edgekit.agent import engine, follow, generate, memory, tasks
 from edgekit.agent.engine import Engine
 from edgekit.agent.pipeline import Tokens
 from edgekit.agent.runtimes import Runner, loader
@@ -32,6 +32,7 @@ def operations(bare_rss: int, bare_pss: int) -> Dict[str, Operation]:
         "bare": Operation(tasks.Bare, bare),
         "check": Operation(tasks.Check, check),
         "ask": Operation(tasks.Ask, partial(ask, loaded)),
+        "follow": Operation(tasks.Follow, follow.Followers().follow),
         "write": Operation(tasks.Write, writers.write),
         "begin": Operation(tasks.Write, writers.begin),
         "go on": Operation(tasks.GoOn, writers.go_on),

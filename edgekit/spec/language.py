@@ -58,12 +58,13 @@ def _check_classifier(recipe: Recipe) -> None:
             given="task: {}".format(recipe.task),
             remedy="bound accuracy_drop instead, or task: language",
         )
-    if recipe.convert.generation is not None:
+    if recipe.convert.generation is not None and recipe.convert.formats != ("tflite",):
         raise SpecError(
-            "only a language model generates",
-            where="$.convert.generation",
-            given="task: {}".format(recipe.task),
-            remedy="leave it out, or task: language",
+            "a classifier follows a stream as tflite",
+            where="$.convert.formats",
+            given=list(recipe.convert.formats),
+            allowed=["tflite"],
+            remedy="leave the others out, or generation",
         )
     if recipe.data.source == "text":
         raise SpecError(

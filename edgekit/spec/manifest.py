@@ -135,8 +135,23 @@ class Artifact:
 
     @property
     def context(self) -> Optional[int]:
-        """How many tokens the cache holds that it generates with; ``None`` where it does not generate."""
+        """How many tokens the cache holds that it generates, or follows a stream with; ``None`` where it has none."""
         return next((one.length for one in self.signatures if one.kind == DECODE), None)
+
+    @property
+    def generates(self) -> bool:
+        """Whether it goes on with texts."""
+        return self.context is not None and not self._classifies
+
+    @property
+    def follows(self) -> bool:
+        """Whether it classifies a stream by all that it said so far."""
+        return self.context is not None and self._classifies
+
+    @property
+    def _classifies(self) -> bool:
+        """A classifier has logits a text, [1, classes], a language model a token, [1, length, vocabulary]."""
+        return any(one.outputs and len(one.outputs[0].shape) == 2 for one in self.signatures if one.kind == SCORE)
 
 
 @dataclass(frozen=True)

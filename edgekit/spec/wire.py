@@ -201,7 +201,8 @@ class Prediction:
     """``label`` is an index into the manifest's labels, or of a language model the number of the token it would go on
     with, whose spelling is the label of its score; ``tokens`` counts them after truncation, in all ``windows`` that the
     text was read in; times in ms of the device's clock. ``unsure``: it is less likely than the bundle asks of an answer
-    that is to be believed."""
+    that is to be believed. Of a stream, ``read`` counts the tokens that it had until then, and it is all that answers.
+    """
 
     text: str
     label: int
@@ -212,6 +213,7 @@ class Prediction:
     ms: float
     unsure: bool = False
     windows: int = 1
+    read: Optional[int] = None
 
 
 @dataclass(frozen=True)

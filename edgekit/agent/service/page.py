@@ -151,7 +151,7 @@ WRITES = _document("write", "Write", _SETTINGS)
 
 def html(artifact: Artifact) -> bytes:
     """The page for what this artifact does."""
-    return ASKS if artifact.context is None else WRITES
+    return WRITES if artifact.generates else ASKS
 
 
 HEADERS = {
