@@ -21,6 +21,7 @@ def sureness(made: Made, asked: Answers, samples: Any, stages: Stages) -> Surene
         "artifact": artifact.blob.sha256,
         "tokenizer": artifact.tokenizer.sha256,
         "lengths": artifact.lengths,
+        "windows": codec.encode(artifact.windows),
         "answers": codec.encode(asked),
         "samples": samples.digest,
         "code": code_digest("convert", "data"),
@@ -39,11 +40,11 @@ def _measured(made: Made, asked: Answers, samples: Any) -> Sureness:
     from edgekit.convert import confidence
 
     def answered(part: Any) -> tuple[Any, list[int]]:
-        folder, lengths, tags = made.tokenizer.parent, made.artifact.lengths, made.artifact.tags
-        if tags:
-            return confidence.words(made.file, made.artifact.format, folder, part, lengths, tags)
+        folder = made.tokenizer.parent
+        if made.artifact.tags:
+            return confidence.words(made.file, made.artifact, folder, part)
         texts, truth = [one.text for one in part], [one.label for one in part]
-        return confidence.logits(made.file, made.artifact.format, made.tokenizer.parent, texts, lengths), truth
+        return confidence.logits(made.file, made.artifact, folder, texts), truth
 
     known, held = answered(samples.validation), answered(samples.test)
     temperature = confidence.temperature(*known) if asked.calibrate else 1.0

@@ -231,6 +231,7 @@ class Builder:
             tags=samples.labels if samples.task == TOKENS else (),
             task=samples.task,
             memory=footprint.estimate(file, form, tokenizer.stat().st_size),
+            windows=self.recipe.data.windows,
         )
         large = preflight.too_large(self.target, artifact.memory) if self.target and role == "optimized" else ""
         if large:

@@ -70,6 +70,18 @@ class Client:
                 return Predictions(answers[0].release, answers[0].artifact, found)
         raise ProtocolError("its release changes all the time", where=self.url)
 
+    def follow(self, stream: str, text: str, *, after: int = 0, top: int = 3, end: bool = False) -> Prediction:
+        """What ``stream``, a name of one's own, is about after its next ``text``, by all that it said so far; ``after``
+        is what the answer before had ``read``, in tokens. With ``end`` it is forgotten there.
+
+        Raises:
+            SpecError: the service refuses the text. DeviceError: the release was not made to follow streams, or the
+            stream is not where it is believed to be: it was forgotten (a crash, a new release, more streams than fit).
+            TransportError, ProtocolError: as :meth:`predict`.
+        """
+        asked = {"text": text, "stream": stream, "after": after, "top": top, "end": end}
+        return self._ask("POST", "/predict", asked, Predictions).predictions[0]
+
     def generate(
         self,
         prompt: str,

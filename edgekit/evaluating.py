@@ -58,6 +58,7 @@ def answered(home: Home, stages: Stages, artifact: Artifact, files: Files, sampl
         "artifact": artifact.blob.sha256,
         "tokenizer": artifact.tokenizer.sha256,
         "samples": samples.digest,
+        "windows": codec.encode(artifact.windows),
         "code": code_digest("agent", "spec"),
         "versions": versions(*RUNTIMES, *ALSO.get(artifact.format, ())),
     }

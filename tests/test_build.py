@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from pipeline_kit import RECIPE, write
 
+from edgekit import bundle as bundles
 from edgekit import pipeline
 from edgekit.bundle.verify import verify
 from edgekit.errors import BuildError, DataError, EdgekitError, GateMissed, SpecError, UsageError
 from edgekit.home import Home
+from edgekit.spec.windows import Windows
 
 pytestmark = pytest.mark.torch
 #: Without a board the host's clock chooses among candidates, and on a model this small it chooses by chance.
@@ -159,3 +163,28 @@ def test_an_unknown_key_names_file_line_and_the_nearest(tmp_path: Path, tiny_ber
         pipeline.build(file, home=home)
     assert "mine.yaml:10" in str(caught.value)
     assert "'epochs'" in str(caught.value)
+
+
+@pytest.mark.slow
+def test_long_texts_are_read_in_windows_wherever_they_are_answered(home: Home, recipe: Path, tmp_path: Path) -> None:
+    import numpy as np
+
+    from edgekit.convert import confidence
+
+    asked = [*ONE, "data.lengths=[8]", "data.windows.overlap=1", "gates.accuracy_drop=100"]
+    built = pipeline.build(recipe, overrides=asked, home=home)
+    artifact = built.manifest.optimized
+    assert (artifact.lengths, artifact.windows) == ((8,), Windows(overlap=1))
+    samples, tokenizer, file = (
+        bundles.blob_file(built.bundle, one) for one in (built.manifest.samples, artifact.tokenizer, artifact.blob)
+    )
+    (tmp_path / "tokenizer.json").write_bytes(tokenizer.read_bytes())
+    held = [json.loads(line) for line in samples.read_text().splitlines()]
+    texts, truth = [one["text"] for one in held], [one["label"] for one in held]
+
+    def right(windows: Windows | None) -> float:
+        found = confidence.logits(file, replace(artifact, windows=windows), tmp_path, texts)
+        return 100 * float((found.argmax(axis=1) == np.asarray(truth)).mean())
+
+    assert artifact.accuracy == pytest.approx(right(artifact.windows)), "the agent and the calibration read alike"
+    assert right(artifact.windows) != right(None), "there are texts of several windows"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import heapq
 import os
 import time
-from typing import Iterator, Optional, Sequence, Tuple
+from typing import Iterator, List, Optional, Sequence, Tuple
 
 from edgekit.agent import labelling, pipeline, tasks
 from edgekit.agent.ahead import ahead
@@ -27,13 +27,18 @@ class Engine:
         self.runner = runner
         self.model = model
 
-    def bucket(self, tokens: pipeline.Tokens, pad_to: Optional[int] = None) -> int:
-        """The length this text runs at."""
-        return pipeline.bucket(len(tokens.ids), self.model.lengths, pad_to, self.model.dynamic)
+    def buckets(self, tokens: pipeline.Tokens, pad_to: Optional[int] = None) -> List[int]:
+        """The length each of the text's windows runs at."""
+        model = self.model
+        return [pipeline.bucket(len(one), model.lengths, pad_to, model.dynamic) for one in tokens.windows]
 
     def infer(self, tokens: pipeline.Tokens, pad_to: Optional[int] = None) -> pipeline.Outcome:
-        """Run the model."""
-        return pipeline.infer(self.runner, tokens, self.bucket(tokens, pad_to), self.tokenizer.pad_id)
+        """Run the model, once a window."""
+        outcomes = [
+            pipeline.infer(self.runner, ids, length, self.tokenizer.pad_id)
+            for ids, length in zip(tokens.windows, self.buckets(tokens, pad_to))
+        ]
+        return outcomes[0] if len(outcomes) == 1 else pipeline.joined(outcomes, [len(one) for one in tokens.windows])
 
     def answer(self, text: str) -> Tuple[pipeline.Tokens, pipeline.Outcome]:
         """One text, all the way to its label."""
@@ -66,7 +71,8 @@ class Engine:
             text=text,
             label=outcome.label,
             scores=tuple(Score(self._name(labels, one), probabilities[one]) for one in best),
-            tokens=len(tokens.ids),
+            tokens=sum(len(one) for one in tokens.windows),
+            windows=len(tokens.windows),
             bucket=outcome.bucket,
             truncated=tokens.truncated,
             ms=ms,
@@ -126,7 +132,7 @@ def load(model: tasks.Model, load_runtime: Optional[Load] = None, limit: Optiona
     format's loader where it was imported before."""
     runtime = load_runtime or loader(model.format)
     return Engine(
-        pipeline.Tokenizer(model.tokenizer, limit or model.lengths[-1], words=model.task == TOKENS),
+        pipeline.Tokenizer(model.tokenizer, limit or model.lengths[-1], model.windows, words=model.task == TOKENS),
         runtime(model.file, model.threads),
         model,
     )

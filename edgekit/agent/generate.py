@@ -149,7 +149,7 @@ class Writer:
 
 def check(artifact: Artifact) -> None:
     """Raises DeviceError where the artifact was not made to generate."""
-    if artifact.context is None:
+    if not artifact.generates:
         raise DeviceError(
             "the current release was not made to generate",
             given=artifact.name,

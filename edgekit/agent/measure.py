@@ -33,6 +33,7 @@ def model(root: Path, artifact: Artifact, threads: int = 1) -> tasks.Model:
         unsure_below=artifact.sureness.unsure_below if artifact.sureness else 0.0,
         task=artifact.task,
         tags=artifact.tags,
+        windows=artifact.windows,
     )
 
 

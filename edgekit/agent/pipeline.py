@@ -10,6 +10,7 @@ from typing import Any, List, Optional, Sequence, Tuple
 from edgekit.agent.runtimes import Runner
 from edgekit.errors import DeviceError
 from edgekit.spec.text import Cleaned, aligned, clean
+from edgekit.spec.windows import Windows
 from edgekit.spec.words import Word, words_of
 
 _PAD_TOKENS = ("[PAD]", "<pad>")
@@ -19,12 +20,18 @@ _END_TOKENS = ("<|endoftext|>", "</s>", "<eos>", "[SEP]")
 
 @dataclass(frozen=True)
 class Tokens:
-    """``ids`` after truncation to the largest bucket, not padded; ``words`` in the text as it was given, where they are
-    asked for."""
+    """``ids`` of what fits into the largest bucket, not padded, and those of ``further`` windows; ``words`` in the text
+    as it was given, where they are asked for. ``truncated``: there was more."""
 
     ids: Tuple[int, ...]
     truncated: bool
+    further: Tuple[Tuple[int, ...], ...] = ()
     words: Tuple[Word, ...] = ()
+
+    @property
+    def windows(self) -> Tuple[Tuple[int, ...], ...]:
+        """All of them, the first one first."""
+        return (self.ids, *self.further)
 
 
 @dataclass(frozen=True)
@@ -38,11 +45,13 @@ class Outcome:
 
 
 class Tokenizer:
-    """A tokenizer.json; texts are cut to ``limit`` tokens, if any, on the side that the file names; padding is done
-    here, by bucket. Texts are cleaned as those that the model learned from. With ``words``, those of a text are told as
-    well. Needs the ``tokenizers`` wheel."""
+    """A tokenizer.json; texts are cut to ``limit`` tokens, if any, on the side that the file names, or into ``windows``
+    of so many, from the other side on; padding is done here, by bucket. Texts are cleaned as those that the model
+    learned from. With ``words``, those of a text are told as well. Needs the ``tokenizers`` wheel."""
 
-    def __init__(self, file: str, limit: Optional[int], words: bool = False) -> None:
+    def __init__(
+        self, file: str, limit: Optional[int], windows: Optional[Windows] = None, *, words: bool = False
+    ) -> None:
         import tokenizers
 
         self._words = words
@@ -54,7 +63,10 @@ class Tokenizer:
         if limit is None:
             self._tokenizer.no_truncation()
         else:
-            self._tokenizer.enable_truncation(max_length=limit, direction=own["direction"] if own else "right")
+            overlap = windows.overlap if windows else 0
+            side = own["direction"] if own else "right"
+            self._tokenizer.enable_truncation(max_length=limit, stride=overlap, direction=side)
+        self._further = windows.most - 1 if windows else 0
         known = (self._tokenizer.token_to_id(one) for one in _END_TOKENS)
         #: What ends a text; ``None`` where the tokenizer knows nothing of the kind.
         self.end_id: Optional[int] = next((one for one in known if one is not None), None)
@@ -63,13 +75,15 @@ class Tokenizer:
         if self._words:
             return self._with_words(aligned(text))
         encoding = self._tokenizer.encode(clean(text))
-        return Tokens(tuple(encoding.ids), bool(encoding.overflowing))
+        rest = encoding.overflowing
+        further = tuple(tuple(one.ids) for one in rest[: self._further])
+        return Tokens(tuple(encoding.ids), len(rest) > len(further), further)
 
     def _with_words(self, cleaned: Cleaned) -> Tokens:
         encoding = self._tokenizer.encode(cleaned.text)
         words = words_of(encoding, cleaned.text)
         there = tuple(Word(one.token, *cleaned.given(one.start, one.end)) for one in words)
-        return Tokens(tuple(encoding.ids), bool(encoding.overflowing), there)
+        return Tokens(tuple(encoding.ids), bool(encoding.overflowing), words=there)
 
     def text(self, ids: Sequence[int]) -> str:
         """How a run of tokens is written, without special ones; U+FFFD stands for bytes that are no character."""
@@ -105,15 +119,26 @@ def bucket(tokens: int, lengths: Sequence[int], pad_to: Optional[int] = None, dy
     raise DeviceError("no length of the model holds this text", given=pad_to or tokens, allowed=lengths)
 
 
-def infer(runner: Runner, tokens: Tokens, length: int, pad_id: int) -> Outcome:
+def infer(runner: Runner, ids: Sequence[int], length: int, pad_id: int) -> Outcome:
     """Pad to ``length`` and run."""
-    count = len(tokens.ids)
-    ids = list(tokens.ids) + [pad_id] * (length - count)
+    count = len(ids)
     mask = [1] * count + [0] * (length - count)
+    padded = list(ids) + [pad_id] * (length - count)
     began = time.perf_counter()
-    logits = runner.run(length, ids, mask)
+    logits = runner.run(length, padded, mask)
     ended = time.perf_counter()
     return Outcome(tuple(logits), argmax(logits), length, (ended - began) * 1e3)
+
+
+def joined(outcomes: Sequence[Outcome], tokens: Sequence[int]) -> Outcome:
+    """Of a text's windows: the mean of their logits, each window's by its ``tokens``. ``bucket`` is the longest."""
+    whole = sum(tokens)
+    logits = tuple(
+        math.fsum(one * count for one, count in zip(each, tokens)) / whole
+        for each in zip(*(one.logits for one in outcomes))
+    )
+    spent = math.fsum(one.model_ms for one in outcomes)
+    return Outcome(logits, argmax(logits), max(one.bucket for one in outcomes), spent)
 
 
 def argmax(values: Sequence[float]) -> int:

@@ -7,14 +7,16 @@ from typing import Optional, Tuple
 
 from edgekit.spec.scheme import Format
 from edgekit.spec.task import CLASSIFY, Task
+from edgekit.spec.windows import Windows
 from edgekit.spec.wire import Generate, Generated, Prediction, Signature
 
 
 @dataclass(frozen=True)
 class Model:
     """One artifact, ready to load. ``lengths`` are its buckets in tokens, rising; a ``dynamic`` one takes any length up
-    to the last of them. Logits are divided by ``temperature``; an answer less likely than ``unsure_below`` is
-    unsure. ``task`` is what its answers are; where words are labelled, ``tags`` are what their logits stand for."""
+    to the last of them. Longer texts are read in ``windows``, or cut. Logits are divided by ``temperature``; an answer
+    less likely than ``unsure_below`` is unsure. ``task`` is what its answers are; where words are labelled, ``tags``
+    are what their logits stand for."""
 
     format: Format
     file: str
@@ -26,6 +28,7 @@ class Model:
     unsure_below: float = 0.0
     task: Task = CLASSIFY
     tags: Tuple[str, ...] = ()
+    windows: Optional[Windows] = None
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,20 @@ class Ask:
     texts: Tuple[str, ...]
     labels: Tuple[str, ...]
     top: int
+
+
+@dataclass(frozen=True)
+class Follow:
+    """Read the next ``text`` of ``stream``, and tell the ``top`` likeliest of ``labels`` of all that it said so far.
+    ``after`` so many tokens, where the asker knows; at its ``end`` it is forgotten."""
+
+    model: Model
+    stream: str
+    text: str
+    labels: Tuple[str, ...]
+    top: int
+    after: Optional[int] = None
+    end: bool = False
 
 
 @dataclass(frozen=True)

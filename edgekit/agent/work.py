@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Dict, List, Optional, Sequence, Tuple
 
-from edgekit.agent import engine, generate, memory, tasks
+from edgekit.agent import engine, follow, generate, memory, tasks
 from edgekit.agent.engine import Engine
 from edgekit.agent.pipeline import Tokens
 from edgekit.agent.runtimes import Runner, loader
@@ -37,6 +37,7 @@ def operations(bare_rss: int, bare_pss: int) -> Dict[str, Operation]:
         "bare": Operation(tasks.Bare, bare),
         "check": Operation(tasks.Check, check),
         "ask": Operation(tasks.Ask, partial(ask, loaded)),
+        "follow": Operation(tasks.Follow, follow.Followers().follow),
         "write": Operation(tasks.Write, writers.write),
         "begin": Operation(tasks.Write, writers.begin),
         "go on": Operation(tasks.GoOn, writers.go_on),
@@ -66,7 +67,7 @@ def measure(bare_rss: int, bare_pss: int, task: tasks.Timing, report: Report) ->
     loaded = engine.load(model, load_runtime, task.pad_to)
     t2 = time.perf_counter()
     surveyed = [loaded.tokenizer(text) for text in texts]
-    lengths = [loaded.bucket(one, task.pad_to) for one in surveyed]
+    lengths = [loaded.buckets(one, task.pad_to) for one in surveyed]
     t3 = time.perf_counter()
     loaded.infer(surveyed[0], task.pad_to)
     t4 = time.perf_counter()
@@ -84,8 +85,8 @@ def measure(bare_rss: int, bare_pss: int, task: tasks.Timing, report: Report) ->
         bare_pss=bare_pss,
         vm_hwm=memory.high_water(),
         pss=memory.pss(),
-        padded_tokens=sum(lengths),
-        real_tokens=sum(len(one.ids) for one in surveyed),
+        padded_tokens=sum(sum(one) for one in lengths),
+        real_tokens=sum(len(ids) for one in surveyed for ids in one.windows),
         language=_summed(found.told),
         spans=tuple(found.spans) if model.task == TOKENS else None,
         embeddings=tuple(found.embeddings) if model.task == EMBED else None,
@@ -99,12 +100,12 @@ def _summed(told: Sequence[NextTokens]) -> Optional[NextTokens]:
     return NextTokens(sum(one.hits for one in told), sum(one.tokens for one in told), sum(one.nll for one in told))
 
 
-def _warm_up(loaded: Engine, tokens: Sequence[Tokens], lengths: Sequence[int], task: tasks.Timing) -> None:
+def _warm_up(loaded: Engine, tokens: Sequence[Tokens], lengths: Sequence[Sequence[int]], task: tasks.Timing) -> None:
     """The first ``warmup`` texts, round and round, then one text of each bucket that the timed ones will need."""
     for number in range(task.warmup):
         loaded.infer(tokens[number % len(tokens)], task.pad_to)
-    for length in sorted(set(lengths)):
-        loaded.infer(tokens[lengths.index(length)], task.pad_to)
+    for length in sorted({length for one in lengths for length in one}):
+        loaded.infer(next(one for one, its in zip(tokens, lengths) if length in its), task.pad_to)
 
 
 @dataclass

@@ -82,7 +82,7 @@ def show(args: Namespace, built: Built, paper: Console) -> None:
     texts = built.texts
     paper.print(
         f"{texts.texts} texts of {texts.mean:.1f} tokens on average (the longest {texts.longest}); "
-        f"{texts.truncated:.2%} truncated at {texts.lengths[-1]}, which loses {texts.tokens_lost:.2%} of the tokens; "
+        + _longer(built)
         + ("no padding" if built.manifest.optimized.dynamic else f"padding {texts.padding:.0%} in their buckets")
         + f", {texts.padding_longest:.0%} were all padded to the longest"
     )
@@ -99,6 +99,16 @@ def show(args: Namespace, built: Built, paper: Console) -> None:
         paper.print(f"reused from earlier builds: {', '.join(built.reused)}")
     paper.print(f"bundle {short(built.digest)} ({built.manifest.name}): {built.bundle}")
     paper.print(f"lock: {built.lock}")
+
+
+def _longer(built: Built) -> str:
+    """What becomes of the texts that are longer than the last length."""
+    texts, windows = built.texts, built.manifest.optimized.windows
+    if windows is not None:
+        return f"{texts.truncated:.2%} read in up to {windows.most} windows of {texts.lengths[-1]}; "
+    return (
+        f"{texts.truncated:.2%} truncated at {texts.lengths[-1]}, which loses {texts.tokens_lost:.2%} of the tokens; "
+    )
 
 
 def _columns(built: Built) -> tuple[str, ...]:

@@ -79,7 +79,7 @@ def show(args: Namespace, answer: Predictions | Assessed, paper: Console) -> Non
         (
             one.text,
             _answer(one),
-            f"{one.tokens}{' (truncated)' if one.truncated else ''}",
+            f"{one.tokens}{_windows(one)}{' (truncated)' if one.truncated else ''}",
             one.bucket,
             figure(one.ms),
         )
@@ -146,3 +146,7 @@ def _cells(one: Share) -> tuple[str | None, ...]:
 
 def _share(per_cent: float | None) -> str | None:
     return None if per_cent is None else f"{per_cent:.1f} %"
+
+
+def _windows(one: Prediction) -> str:
+    return f" in {one.windows} windows" if one.windows > 1 else ""

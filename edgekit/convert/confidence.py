@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 
 from edgekit.convert.parity import RUNNERS
-from edgekit.convert.tokens import Inputs, encoded, padded, tokenize
+from edgekit.convert.tokens import Inputs, encoded, padded, windowed
 from edgekit.data.samples import Sample
 from edgekit.spec import spans
+from edgekit.spec.manifest import Artifact
 from edgekit.spec.words import words_of
 
 #: Of equal width, as in Guo et al. 2017.
@@ -72,22 +73,25 @@ def _loss(logits: np.ndarray, truth: Sequence[int], temperature: float) -> float
     return float(-np.log(np.maximum(chosen, 1e-300)).mean())
 
 
-def logits(file: Path, format: str, folder: Path, texts: Sequence[str], lengths: Sequence[int]) -> np.ndarray:
-    """What ``file`` answers to ``texts``, tokenized by ``folder``'s tokenizer.json: float32 [texts, classes]."""
-    inputs = [_bucketed(ids, lengths) for ids in tokenize(folder, texts, lengths[-1])]
-    found: np.ndarray = np.concatenate(list(RUNNERS[format](file, inputs)))
-    return found
+def logits(file: Path, artifact: Artifact, folder: Path, texts: Sequence[str]) -> np.ndarray:
+    """What ``file`` answers to ``texts``, tokenized by ``folder``'s tokenizer.json, each in its windows: float32
+    [texts, classes]."""
+    windows = windowed(folder, texts, artifact.lengths[-1], artifact.windows)
+    inputs = [_given(ids, artifact) for text in windows for ids in text]
+    answers = np.concatenate(list(RUNNERS[artifact.format](file, inputs)))
+    tokens = np.array([len(ids) for text in windows for ids in text])
+    starts = np.cumsum([0, *(len(text) for text in windows)])[:-1]
+    found: np.ndarray = np.add.reduceat(answers * tokens[:, None], starts) / np.add.reduceat(tokens, starts)[:, None]
+    return found.astype(np.float32)
 
 
-def words(
-    file: Path, format: str, folder: Path, samples: Sequence[Sample], lengths: Sequence[int], tags: Sequence[str]
-) -> tuple[np.ndarray, list[int]]:
-    """What ``file`` answers to the words of ``samples``, float32 [words, tags], and their right ``tags``."""
-    found = encoded(folder, [one.text for one in samples], lengths[-1])
-    numbers = spans.numbers(tags)
+def words(file: Path, artifact: Artifact, folder: Path, samples: Sequence[Sample]) -> tuple[np.ndarray, list[int]]:
+    """What ``file`` answers to the words of ``samples``, float32 [words, tags], and their right tags."""
+    found = encoded(folder, [one.text for one in samples], artifact.lengths[-1])
+    numbers = spans.numbers(artifact.tags)
     rows: list[np.ndarray] = []
     truth: list[int] = []
-    answers = RUNNERS[format](file, [_bucketed(one.ids, lengths) for one in found])
+    answers = RUNNERS[artifact.format](file, [_given(one.ids, artifact) for one in found])
     for sample, encoding, answer in zip(samples, found, answers, strict=True):
         there = words_of(encoding, sample.text)
         rows.append(answer[[one.token for one in there]])
@@ -95,5 +99,7 @@ def words(
     return np.concatenate(rows), truth
 
 
-def _bucketed(ids: Sequence[int], lengths: Sequence[int]) -> Inputs:
-    return padded(ids, next(one for one in lengths if len(ids) <= one))
+def _given(ids: Sequence[int], artifact: Artifact) -> Inputs:
+    """As the device gives it to the file."""
+    count = max(len(ids), 1)
+    return padded(ids, count if artifact.dynamic else next(one for one in artifact.lengths if count <= one))

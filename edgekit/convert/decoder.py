@@ -1,4 +1,5 @@
 """A language model as it generates: some tokens and what is kept of those before them in, the next token's logits out.
+A classifier that looks back only follows a stream likewise: out come the logits of what it is about so far.
 
 Of each token that was read a layer keeps its key and its value (the KV cache), so that a further token costs one pass
 over the weights and one look at the cache, however many tokens there were. The cache has a fixed capacity, and empty
@@ -48,8 +49,8 @@ class Decoder(nn.Module):  # type: ignore[misc]
     int32 [length], their positions, in a family that has such; ``seen`` float32 [1, context], 1 where the cache holds a
     token; of each layer ``keys`` float32 [heads, size, context] and ``values`` [heads, context, size].
 
-    → ``logits`` float32 [1, tokens] of the token after the last real one, and ``new_keys`` and ``new_values`` float32
-    [heads of all layers, length, size], the rows of these tokens.
+    → ``logits`` float32 [1, tokens] of the token after the last real one (of a classifier [1, classes], of all until
+    it), and ``new_keys`` and ``new_values`` float32 [heads of all layers, length, size], the rows of these tokens.
     """
 
     def __init__(self, classifier: Classifier, context: int) -> None:

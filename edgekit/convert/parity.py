@@ -160,7 +160,8 @@ def _continued(
     wanted = _expected(checkpoint, lengths, chosen)
     call = ENTRY_POINTS[format](converted.file)
     for given, expected in zip(decoder.each(call, converted.signatures, ids), wanted, strict=True):
-        yield given, expected[-len(given) :]
+        # a classifier's module says what it is about at the end alone
+        yield given[-len(expected) :], expected[-len(given) :]
 
 
 def _hold(parity: Parity, candidate: str) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from tokenizers import Encoding, Tokenizer
 
 from edgekit.models.tokenizer import truncate
+from edgekit.spec.windows import Windows
 
 #: ``input_ids`` and ``attention_mask``, int32 [1, length] each.
 Inputs = dict[str, np.ndarray]
@@ -19,13 +20,21 @@ def tokenize(folder: Path, texts: Sequence[str], longest: int) -> list[list[int]
     return [one.ids for one in encoded(folder, texts, longest)]
 
 
-def encoded(folder: Path, texts: Sequence[str], longest: int) -> list[Encoding]:
-    """The same with all that the tokenizer tells, as where in the text each token stands."""
+def encoded(folder: Path, texts: Sequence[str], longest: int, overlap: int = 0) -> list[Encoding]:
+    """The same with all that the tokenizer tells, as where in the text each token stands; what was cut off is left in
+    it, in windows that share ``overlap`` tokens."""
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_padding()
-    truncate(tokenizer, longest)
+    truncate(tokenizer, longest, overlap)
     found: list[Encoding] = tokenizer.encode_batch(list(texts))
     return found
+
+
+def windowed(folder: Path, texts: Sequence[str], longest: int, windows: Windows | None) -> list[list[list[int]]]:
+    """Of each text the token ids of its windows of up to ``longest`` tokens; of the first alone without ``windows``."""
+    most, overlap = (windows.most, windows.overlap) if windows else (1, 0)
+    found = encoded(folder, texts, longest, overlap)
+    return [[part.ids for part in [one, *one.overflowing][:most]] for one in found]
 
 
 def padded(ids: Sequence[int], length: int) -> Inputs:

@@ -18,6 +18,8 @@ CLASSIFIER = ("classifier.", "score.")
 CLASSES: dict[str, str] = {CLASSIFY: "ForSequenceClassification", TOKENS: "ForTokenClassification"}
 #: Families whose first token has the position behind the padding token's number.
 COUNTED_FROM_PADDING = ("roberta",)
+#: Families whose tokens see only those before them, so that what was computed of these stays right.
+LOOK_BACK = ("gpt2", "transformer-xl")
 
 
 def labels(folder: Path, task: Task = CLASSIFY) -> tuple[str, ...]:
@@ -65,7 +67,16 @@ def positions(folder: Path) -> int | None:
 
 
 def check_context(folder: Path, context: int) -> None:
-    """Raise BuildError where ``folder``'s model has no positions for a cache of ``context`` tokens."""
+    """Raise BuildError where ``folder``'s model has no use, or no positions, for a cache of ``context`` tokens."""
+    family = _json(folder / "config.json").get("model_type")
+    if context and family not in LOOK_BACK:
+        raise BuildError(
+            "a model whose tokens look both ways keeps nothing: each new token changes what the others are",
+            where="$.convert.generation",
+            given=family,
+            allowed=list(LOOK_BACK),
+            remedy="leave generation out; long texts can be read in windows (data.windows)",
+        )
     there = positions(folder)
     if there is not None and context > there:
         raise BuildError(

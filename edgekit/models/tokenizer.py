@@ -61,10 +61,10 @@ def highest(text: str, where: str) -> tuple[str, int]:
     return max(known.items(), key=lambda one: one[1], default=("", -1))
 
 
-def truncate(tokenizer: Any, length: int) -> None:
+def truncate(tokenizer: Any, length: int, overlap: int = 0) -> None:
     """Let a ``tokenizers.Tokenizer`` cut at ``length`` tokens, on the side that its file names."""
     own = tokenizer.truncation
-    tokenizer.enable_truncation(max_length=length, direction=own["direction"] if own else "right")
+    tokenizer.enable_truncation(max_length=length, stride=overlap, direction=own["direction"] if own else "right")
 
 
 def _side(values: dict[str, Any]) -> str:

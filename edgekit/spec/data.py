@@ -7,6 +7,7 @@ from typing import Literal, Optional, Tuple
 
 from edgekit.errors import SpecError
 from edgekit.spec.bounds import at_least
+from edgekit.spec.windows import Windows
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,8 @@ class DataSpec:
     are more texts to distill on. ``lengths`` are the length buckets in tokens, smallest first; the last one truncates.
     With ``buckets``, that many are chosen by the training texts instead, so that padding is least, up to the last one
     given. ``lowercase`` and ``truncation_side``, the end at which long texts are cut, hold in training and on the
-    device.
+    device. With ``windows``, a classifier reads them whole there, one window after the other; in training they are cut
+    all the same.
     """
 
     source: Literal["debian-sections", "jsonl", "csv", "text", "hf"]
@@ -65,6 +67,7 @@ class DataSpec:
     lengths: Tuple[int, ...] = (16, 32, 64, 128)
     buckets: int = 0
     truncation_side: Literal["right", "left"] = "right"
+    windows: Optional[Windows] = None
     unlabeled: Optional[Unlabeled] = None
 
     def __post_init__(self) -> None:
@@ -72,6 +75,13 @@ class DataSpec:
         if not self.lengths or list(self.lengths) != sorted(set(self.lengths)) or self.lengths[0] < 4:
             raise SpecError(
                 "length buckets rise, and start at 4 tokens or more", where="$.lengths", given=list(self.lengths)
+            )
+        if self.windows is not None and self.windows.overlap > self.lengths[-1] // 2:
+            raise SpecError(
+                "windows share more than half of their tokens",
+                where="$.windows.overlap",
+                given=self.windows.overlap,
+                allowed="up to {}, half of the last length".format(self.lengths[-1] // 2),
             )
         at_least(self.buckets, 0, "buckets")
         at_least(self.train, 0, "train")

@@ -8,7 +8,7 @@ from edgekit.errors import SpecError
 from edgekit.spec import embed, tokens
 from edgekit.spec.distill import Distill
 from edgekit.spec.shape import Factor, Hash
-from edgekit.spec.task import EMBED, LANGUAGE, TOKENS
+from edgekit.spec.task import CLASSIFY, EMBED, LANGUAGE, TOKENS
 from edgekit.spec.training import Learning
 
 if TYPE_CHECKING:
@@ -92,12 +92,20 @@ def _check_no_language(recipe: Recipe) -> None:
             given="task: {}".format(recipe.task),
             remedy="bound accuracy_drop instead, or task: language",
         )
-    if recipe.convert.generation is not None:
+    if recipe.convert.generation is not None and recipe.task != CLASSIFY:
         raise SpecError(
-            "only a language model generates",
+            "only language models generate, and only classifiers follow streams",
             where="$.convert.generation",
             given="task: {}".format(recipe.task),
             remedy="leave it out, or task: language",
+        )
+    if recipe.convert.generation is not None and recipe.convert.formats != ("tflite",):
+        raise SpecError(
+            "a classifier follows a stream as tflite",
+            where="$.convert.formats",
+            given=list(recipe.convert.formats),
+            allowed=["tflite"],
+            remedy="leave the others out, or generation",
         )
     if recipe.data.source == "text" and recipe.task != EMBED:
         raise SpecError(

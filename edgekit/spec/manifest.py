@@ -14,7 +14,8 @@ from edgekit.errors import SpecError
 from edgekit.spec.answers import Sureness
 from edgekit.spec.scheme import STORED_BITS, Format, Scheme, weight_bits
 from edgekit.spec.spans import Span
-from edgekit.spec.task import CLASSIFY, Task
+from edgekit.spec.task import CLASSIFY, LANGUAGE, Task
+from edgekit.spec.windows import Windows
 
 SCHEMA = 1
 Role = Literal["optimized", "baseline"]
@@ -108,9 +109,9 @@ class Artifact:
     of the spans that they make (:class:`edgekit.spec.spans.SpanCounts`). ``task`` is what its answers are. Of one that
     embeds texts, the ``accuracy`` is the share of held-out texts whose nearest other one is also the reference's, and
     ``mean_cosine`` and ``least_cosine`` compare their embeddings with the reference's.
-    ``sureness`` says what a shipped classifier's probabilities are worth. ``memory`` is the estimated peak in bytes,
-    above the bare interpreter, of a process that loads the file and answers on one thread, where its format is known so
-    well (``edgekit.convert.footprint``): an upper bound."""
+    ``sureness`` says what a shipped classifier's probabilities are worth, ``windows`` how it reads longer texts.
+    ``memory`` is the estimated peak in bytes, above the bare interpreter, of a process that loads the file and answers
+    on one thread, where its format is known so well (``edgekit.convert.footprint``): an upper bound."""
 
     name: str
     role: Role
@@ -134,6 +135,7 @@ class Artifact:
     mean_cosine: Optional[float] = None
     least_cosine: Optional[float] = None
     memory: Optional[int] = None
+    windows: Optional[Windows] = None
 
     @property
     def answers(self) -> int:
@@ -147,8 +149,18 @@ class Artifact:
 
     @property
     def context(self) -> Optional[int]:
-        """How many tokens the cache holds that it generates with; ``None`` where it does not generate."""
+        """How many tokens the cache holds that it generates, or follows a stream with; ``None`` where it has none."""
         return next((one.length for one in self.signatures if one.kind == DECODE), None)
+
+    @property
+    def generates(self) -> bool:
+        """Whether it goes on with texts."""
+        return self.context is not None and self.task == LANGUAGE
+
+    @property
+    def follows(self) -> bool:
+        """Whether it classifies a stream by all that it said so far."""
+        return self.context is not None and self.task == CLASSIFY
 
 
 @dataclass(frozen=True)

@@ -113,7 +113,8 @@ class Quantization:
 class Generation:
     """A language model's file can also generate: ``context`` is how many tokens its cache of keys and values holds. A
     model with a table of positions (gpt2) reads and writes up to so many tokens, and may have no fewer positions; of
-    Transformer-XL it is how far it looks back, and a text may have any length. Of a prompt ``chunk`` tokens are read at
+    Transformer-XL it is how far it looks back, and a text may have any length. A classifier of these families follows a
+    stream of texts with it, each answered by all that came before. Of a prompt ``chunk`` tokens are read at
     once, so that the weights are read that many times less often; the last ones are padded."""
 
     context: int = 512
@@ -130,7 +131,8 @@ class Convert:
     ``calibration`` and ``quantization`` say how those of integers are made; formats other than tflite and onnx know
     none of it and quantize to their runtime's own rules. ``unfit`` says what becomes of a format, or a scheme, that the
     target cannot run: the recipe is refused, or, with ``drop``, it is left out, and told, as long as another runs.
-    With ``generation`` a language model's files go on with texts, which tflite and onnx files can."""
+    With ``generation`` a language model's files go on with texts, which tflite and onnx files can, and a classifier's
+    follow a stream, which tflite files can."""
 
     formats: Tuple[Format, ...] = ("tflite",)
     schemes: Tuple[Scheme, ...] = ("w32_a32_float", "w8_a32_dynamic", "w8_a8_static")

@@ -6,29 +6,65 @@ from dataclasses import dataclass
 from typing import Literal, Optional, Tuple
 
 from edgekit.errors import SpecError
-from edgekit.spec.bounds import within
+from edgekit.spec.bounds import at_least, within
 
 #: Texts in one question, labels in one answer: the service's own memory is bounded by them.
 MOST_TEXTS, MOST_TOP = 256, 100
+
+
+#: Characters of a stream's name.
+LONGEST_NAME = 128
+
+
+@dataclass(frozen=True)
+class Following:
+    """The next ``text`` of ``stream``, as of a :class:`Question`."""
+
+    stream: str
+    text: str
+    top: int
+    after: Optional[int] = None
+    end: bool = False
 
 
 @dataclass(frozen=True)
 class Question:
     """The body of ``POST /predict``: one ``text`` or several ``texts``, and how many labels an answer shall have,
     ``top``: next tokens of a language model; spans and embeddings are always whole. It is answered by
-    ``edgekit.spec.wire.Predictions``."""
+    ``edgekit.spec.wire.Predictions``. With ``stream``, a name, ``text`` goes on with what was said under that name
+    before, and it is all that answers; ``after`` so many tokens, or the question is refused, and with ``end`` the
+    stream is forgotten."""
 
     text: Optional[str] = None
     texts: Optional[Tuple[str, ...]] = None
     top: int = 3
+    stream: Optional[str] = None
+    after: Optional[int] = None
+    end: bool = False
 
     def __post_init__(self) -> None:
         if (self.text is None) == (self.texts is None):
             raise SpecError("one text or several", where="$", allowed='"text": "…" or "texts": ["…", …]')
+        if self.stream is None and (self.after is not None or self.end):
+            raise SpecError("after and end are of a stream", where="$", allowed='"stream": "NAME"')
+        if self.stream is not None:
+            if self.texts is not None:
+                raise SpecError("a stream goes on text by text", where="$.texts", allowed='"text": "…"')
+            within(len(self.stream), 1, LONGEST_NAME, "stream")
+            check_characters(self.stream, "$.stream")
+        if self.after is not None:
+            at_least(self.after, 0, "after")
         within(len(self.all), 1, MOST_TEXTS, "texts")
         within(self.top, 1, MOST_TOP, "top")
         for number, one in enumerate(self.all):
             check_text(one, "$.text" if self.texts is None else "$.texts[{}]".format(number))
+
+    @property
+    def following(self) -> Optional[Following]:
+        """What goes on with a stream; ``None`` where these are texts by themselves."""
+        if self.stream is None:
+            return None
+        return Following(self.stream, self.text or "", self.top, self.after, self.end)
 
     @property
     def all(self) -> Tuple[str, ...]:

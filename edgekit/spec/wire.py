@@ -215,10 +215,11 @@ class FoundSpan:
 @dataclass(frozen=True)
 class Prediction:
     """``label`` is an index into the manifest's labels, or of a language model the number of the token it would go on
-    with, whose spelling is the label of its score; ``tokens`` counts them after truncation; times in ms of the
-    device's clock. ``unsure``: it is less likely than the bundle asks of an answer that is to be believed. Where words
-    are labelled there are ``spans`` instead of scores, ``label`` is how many, and one that is unsure makes it so. Where
-    texts are embedded there is the ``embedding``, of length 1, instead; ``label`` is 0."""
+    with, whose spelling is the label of its score; ``tokens`` counts them after truncation, in all ``windows`` that the
+    text was read in; times in ms of the device's clock. ``unsure``: it is less likely than the bundle asks of an answer
+    that is to be believed. Where words are labelled there are ``spans`` instead of scores, ``label`` is how many, and
+    one that is unsure makes it so. Where texts are embedded there is the ``embedding``, of length 1, instead; ``label``
+    is 0. Of a stream, ``read`` counts the tokens that it had until then, and it is all that answers."""
 
     text: str
     label: int
@@ -230,6 +231,8 @@ class Prediction:
     unsure: bool = False
     spans: Optional[Tuple[FoundSpan, ...]] = None
     embedding: Optional[Tuple[float, ...]] = None
+    windows: int = 1
+    read: Optional[int] = None
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Recorded:
 
 def test_padding_goes_after_the_tokens() -> None:
     runner = Recorded()
-    found = pipeline.infer(runner, pipeline.Tokens((5, 6, 7), False), 8, pad_id=9)
+    found = pipeline.infer(runner, (5, 6, 7), 8, pad_id=9)
     assert runner.seen == (8, [5, 6, 7, 9, 9, 9, 9, 9], [1, 1, 1, 0, 0, 0, 0, 0])
     assert (found.label, found.bucket, found.logits) == (1, 8, (0.25, 0.75))
 

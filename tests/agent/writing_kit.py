@@ -13,7 +13,7 @@ from service_kit import Serving, tokenizer
 
 from edgekit.agent import record, release, store
 from edgekit.spec import codec, wire
-from edgekit.spec.manifest import GoldenCase, Manifest, Signature
+from edgekit.spec.manifest import GoldenCase, Manifest, Signature, Tensor
 
 #: As the tokenizer numbers them; each word is followed by the next, and the last by the first.
 CIRCLE = ("chess", "mail", "music", "kernel", "and", "a", "the", "plays", "reads", "sends")
@@ -86,14 +86,19 @@ class Runner:
 """
 
 
-def stage(root: Path, step: int = 1) -> str:
-    """A release whose every word is followed by the one ``step`` places on; its digest."""
+def _install(root: Path) -> None:
+    """The made runtime."""
     folder = root / "runtimes/writing"
     if not folder.exists():
         (folder / "ai_edge_litert").mkdir(parents=True)
         (folder / "ai_edge_litert/__init__.py").write_text("")
         (folder / "ai_edge_litert/interpreter.py").write_text(INTERPRETER)
         (folder / store.RUNTIME_FILE).write_text(codec.dumps(store.Runtime((), 0)))
+
+
+def stage(root: Path, step: int = 1) -> str:
+    """A release whose every word is followed by the one ``step`` places on; its digest."""
+    _install(root)
     made = send_release(
         root,
         model=bytes([step - 1]) + b"language",
@@ -105,9 +110,31 @@ def stage(root: Path, step: int = 1) -> str:
     manifest = codec.loads(Manifest, store.need(root, made.manifest, "manifest").read_bytes())
     artifact = manifest.optimized
     decode = Signature("decode", CONTEXT, (), (), "decode")
-    writing = dataclasses.replace(artifact, signatures=(*artifact.signatures, decode))
+    writing = dataclasses.replace(artifact, signatures=(*artifact.signatures, decode), task="language")
     text = codec.dumps(dataclasses.replace(manifest, task="language", artifacts=(writing,)))
     blob = put(root, text.encode())
+    release.stage(root, wire.Stage(blob.sha256, blob, made.blobs, made.runtime))
+    return blob.sha256
+
+
+def stage_following(root: Path) -> str:
+    """A release of the same words that follows streams: it says which word comes next by what it has read."""
+    _install(root)
+    made = send_release(
+        root,
+        model=b"\x00follows",
+        tokenizer=tokenizer(),
+        golden=[GoldenCase("chess mail", 2)],
+        runtime="writing",
+        labels=tuple(f"after {one}" for one in range(15)),
+    )
+    manifest = codec.loads(Manifest, store.need(root, made.manifest, "manifest").read_bytes())
+    artifact = manifest.optimized
+    logits = Tensor("logits", (1, 15), "float32")
+    scoring = tuple(dataclasses.replace(one, outputs=(logits,)) for one in artifact.signatures)
+    decode = Signature("decode", CONTEXT, (), (logits,), "decode")
+    following = dataclasses.replace(artifact, signatures=(*scoring, decode))
+    blob = put(root, codec.dumps(dataclasses.replace(manifest, artifacts=(following,))).encode())
     release.stage(root, wire.Stage(blob.sha256, blob, made.blobs, made.runtime))
     return blob.sha256
 

@@ -83,12 +83,15 @@ def test_what_was_written_before_there_were_language_models_still_decodes() -> N
     assert codec.decode(Artifact, {**artifact, "blob": blob, "tokenizer": blob}).perplexity is None
 
 
-def test_only_a_language_model_in_tflite_or_onnx_generates() -> None:
+def test_only_tflite_and_onnx_files_generate_and_a_classifier_follows_as_tflite() -> None:
     asked = {"generation": {"context": 64}}
     assert recipe(convert=asked).convert.context == 64
     assert recipe().convert.context == 0
+    labelled = {"task": "classify", "data": {"source": "debian-sections"}}
+    following = {**labelled, "convert": {**asked, "formats": ["tflite"]}}
+    assert recipe(**following).convert.context == 64
     for changed, where in (
-        ({"task": "classify", "data": {"source": "debian-sections"}, "convert": asked}, "$.convert.generation"),
+        ({**labelled, "convert": {**asked, "formats": ["tflite", "onnx"]}}, "$.convert.formats"),
         ({"convert": {**asked, "formats": ["tflite", "ptl"]}}, "$.convert.formats"),
         ({"convert": {"generation": {"context": 1}}}, "$.convert.generation.context"),
     ):

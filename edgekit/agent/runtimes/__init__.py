@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Callable, Dict, List, Optional, Protocol, Sequence, Tuple
+from typing import Any, Callable, Dict, List, Optional, Protocol, Sequence, Tuple
 
 from edgekit.agent.runtimes import executorch, litert, onnx, tflite, torchscript
 from edgekit.errors import DeviceError
@@ -37,6 +37,12 @@ class Generating(Protocol):
 
     def keep(self, tokens: int) -> int:
         """Forget all but the first ``tokens`` that were read; how many are left: all, or none where it rolls."""
+
+    def saved(self) -> Tuple[Any, int]:
+        """A copy of what was read, and the bytes that it takes."""
+
+    def restore(self, saved: Any) -> None:
+        """Have read what was ``saved``, and nothing else."""
 
     def likeliest(self, count: Optional[int]) -> Tuple[List[int], List[float]]:
         """The next token: the ``count`` likeliest ones, all where ``None``, with their logits, greatest first. Raises

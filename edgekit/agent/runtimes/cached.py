@@ -45,6 +45,24 @@ class Cached(ABC):
         self.filled = kept
         return kept
 
+    def saved(self) -> Tuple[Any, int]:
+        kept = {name: self._held(name).copy() for name in self._names if name.startswith(("keys_", "values_"))}
+        return (self.filled, kept), sum(one.nbytes for one in kept.values())
+
+    def restore(self, saved: Any) -> None:
+        self.filled, kept = saved
+        self._input("seen")[...] = 0.0
+        self._held("seen")[...] = 1.0
+        for name, one in kept.items():
+            self._held(name)[...] = one
+
+    def _held(self, name: str) -> Any:
+        """The part of an input that stands for tokens which were read."""
+        count = min(self.filled, self.context)
+        places = slice(self.context - count, None) if self.rolls else slice(0, count)
+        one = self._input(name)
+        return one[:, places] if name.startswith("values_") else one[..., places]
+
     def likeliest(self, count: Optional[int]) -> Tuple[List[int], List[float]]:
         logits = self._logits
         if count == 1:

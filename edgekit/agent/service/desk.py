@@ -9,6 +9,7 @@ from collections import deque
 from typing import Callable, Deque, Generator, List, Optional, Sequence, Tuple, Union
 
 from edgekit.errors import DeviceError, EdgekitError
+from edgekit.spec.service import Following
 from edgekit.spec.wire import Generate, Generated
 
 #: How often a text's reader is looked after while nothing comes.
@@ -22,11 +23,12 @@ class Busy(DeviceError):
 
 class Job:
     """A question on its way. Either ``answers`` or ``failure`` is set when ``done`` is: a JSON document a text, all of
-    them from ``release``."""
+    them from ``release``. One that goes on with a stream is ``following`` it."""
 
-    def __init__(self, texts: Sequence[str], top: int) -> None:
+    def __init__(self, texts: Sequence[str], top: int, following: Optional[Following] = None) -> None:
         self.texts = tuple(texts)
         self.top = top
+        self.following = following
         self.done = threading.Event()
         self.release = ""
         self.artifact = ""
@@ -122,8 +124,8 @@ class Desk:
             raise Busy(message, given=count, allowed="{} at this moment".format(room), remedy=LATER)
 
     def take(self, most: int, wait: float) -> Tuple[List[Job], Optional[Draft]]:
-        """What has waited longest: questions of ``most`` texts together (or one longer question alone), or one draft;
-        neither where none came within ``wait`` seconds."""
+        """What has waited longest: questions of ``most`` texts together (or one longer question, or one of a stream,
+        alone), or one draft; neither where none came within ``wait`` seconds."""
         deadline = time.monotonic() + wait
         with self._changed:
             while not self._line:
@@ -135,9 +137,13 @@ class Desk:
             if isinstance(first, Draft):
                 return [], first
             taken, count = [first], len(first.texts)
-            while self._line:
+            while self._line and first.following is None:
                 following = self._line[0]
-                if isinstance(following, Draft) or count + len(following.texts) > most:
+                if (
+                    isinstance(following, Draft)
+                    or following.following is not None
+                    or count + len(following.texts) > most
+                ):
                     break
                 self._line.popleft()
                 taken.append(following)

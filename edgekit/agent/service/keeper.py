@@ -166,6 +166,9 @@ class Keeper:
     def _cross(self, jobs: List[Job]) -> None:
         """Each text that the cache lacks crosses once, however often it is asked."""
         now = self._now
+        if jobs[0].following is not None:  # it is alone
+            jobs[0].answer(now.release, now.artifact, [_document(now.follow(jobs[0].following))])
+            return
         found: Dict[Tuple[str, int], Optional[bytes]] = {}
         for job in jobs:
             for text in job.texts:

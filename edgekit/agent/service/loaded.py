@@ -11,6 +11,7 @@ from edgekit.agent.spawn import Child, ChildFailed
 from edgekit.errors import DeviceError, EdgekitError
 from edgekit.spec import codec, wire
 from edgekit.spec.manifest import GoldenCase, Manifest
+from edgekit.spec.service import Following
 from edgekit.spec.setting import Setting
 from edgekit.spec.wire import Generate
 
@@ -108,6 +109,12 @@ class Loaded:
             raise DeviceError("the runtime gave another number of answers", given=len(found), allowed=len(texts))
         return found
 
+    def follow(self, asked: Following) -> Dict[str, Any]:
+        """What a stream is about after its next text. Raises DeviceError as :class:`edgekit.agent.follow.Follower`."""
+        task = tasks.Follow(self._model, asked.stream, asked.text, self._labels, asked.top, asked.after, asked.end)
+        found: Dict[str, Any] = self._call("follow", task, dict, ANSWER_S)
+        return found
+
     def begin(self, asked: Generate, timeout: float = ANSWER_S) -> tasks.Piece:
         """The first piece of a text. Raises DeviceError where the release was not made to generate."""
         generate.check(self.described)
@@ -119,7 +126,7 @@ class Loaded:
 
     def _warm_up(self, root: Path, manifest: Manifest) -> None:
         """What it is there for: one that generates is not loaded a second time only to score."""
-        if manifest.optimized.context is None:
+        if not manifest.optimized.generates:
             self._ask((WARM_UP,), 1, LOAD_S)
             return
         with open(store.need(root, manifest.golden, "the golden cases"), encoding="utf-8") as lines:

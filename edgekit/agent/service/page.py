@@ -49,7 +49,8 @@ const show = (answer, ms) => {
   const numbers = one.embedding && one.embedding.map(each => each.toFixed(4)).join(", ");
   if (numbers) cell(at("scores").insertRow(), "label").textContent = numbers;
   const found = one.spans ? one.spans.length + " spans · " : numbers ? one.embedding.length + " numbers · " : "";
-  const size = found + one.tokens + " tokens" + (one.truncated ? " (truncated)" : "");
+  const size = found + one.tokens + " tokens" + (one.windows > 1 ? " in " + one.windows + " windows" : "") +
+    (one.truncated ? " (truncated)" : "");
   at("told").textContent = (one.unsure ? "unsure · " : "") + size + " · " + one.ms.toFixed(2) + " ms model, " +
     ms.toFixed(1) + " ms in all · release " + answer.release.slice(0, 12);
 };
@@ -156,7 +157,7 @@ WRITES = _document("write", "Write", _SETTINGS)
 
 def html(artifact: Artifact) -> bytes:
     """The page for what this artifact does."""
-    return ASKS if artifact.context is None else WRITES
+    return WRITES if artifact.generates else ASKS
 
 
 HEADERS = {

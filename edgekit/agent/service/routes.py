@@ -11,8 +11,8 @@ from email.message import Message
 from pathlib import Path
 from typing import Callable, Dict, List
 
+from edgekit.agent import follow, log, memory
 from edgekit.agent import generate as generating
-from edgekit.agent import log, memory
 from edgekit.agent.service import metrics, page
 from edgekit.agent.service.connection import Answer, Asked, Refused, failed, origin
 from edgekit.agent.service.desk import Busy, Draft, Job
@@ -20,11 +20,14 @@ from edgekit.agent.service.events import events
 from edgekit.agent.service.keeper import Keeper
 from edgekit.errors import DeviceError, EdgekitError, SpecError, UsageError, nearest
 from edgekit.spec import codec
+from edgekit.spec.manifest import Artifact
 from edgekit.spec.prompt import EVENTS, Prompt
 from edgekit.spec.service import Answering, Question
 
 #: For an answer that has to wait for others, and for a release to load.
 WAIT_S = 90.0
+#: The status of what is wrong with the question, by where that stands in it.
+ASKERS = {generating.PROMPT: 400, "$.text": 400, follow.AFTER: 409}
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -81,8 +84,8 @@ class Service:
         except SpecError as error:
             return failed(400, error)
         except EdgekitError as error:
-            if error.where == generating.PROMPT:
-                return failed(400, error)
+            if error.where in ASKERS:
+                return failed(ASKERS[error.where], error)
             log.write(self.root, "failed", op=asked.path, error=type(error).__name__, message=error.message)
             return failed(500, error)
         except Exception:  # noqa: BLE001 - a bug must reach the client as an answer, not as a closed connection
@@ -95,8 +98,10 @@ class Service:
 
 def predict(service: Service, asked: Asked) -> Answer:
     question = codec.decode(Question, _json(asked.body))
-    job = Job(question.all, question.top)
-    if not service.keeper.known(job):
+    job = Job(question.all, question.top, question.following)
+    if job.following is not None:
+        _refuse_unless(follow.check, service.keeper.loaded.described)
+    if job.following is not None or not service.keeper.known(job):
         service.keeper.desk.put(job)
         if not job.done.wait(WAIT_S):
             raise Busy("no answer within {:g} s".format(WAIT_S), remedy="try again, or send fewer texts")
@@ -110,10 +115,7 @@ def predict(service: Service, asked: Asked) -> Answer:
 
 def generate(service: Service, asked: Asked) -> Answer:
     prompt = codec.decode(Prompt, _json(asked.body, '{"prompt": "…"}'))
-    try:
-        generating.check(service.keeper.loaded.described)
-    except DeviceError as error:
-        raise Refused(409, error) from error
+    _refuse_unless(generating.check, service.keeper.loaded.described)
     draft = Draft(prompt.asked)
     service.keeper.desk.put(draft)
     pieces = draft.pieces(WAIT_S, asked.left)
@@ -124,6 +126,14 @@ def generate(service: Service, asked: Asked) -> Answer:
     for _ in pieces:
         pass
     return Answer(200, codec.dumps(draft.written).encode("utf-8", "replace") + b"\n")
+
+
+def _refuse_unless(able: Callable[[Artifact], None], artifact: Artifact) -> None:
+    """Raises Refused where the current release was not made for it."""
+    try:
+        able(artifact)
+    except DeviceError as error:
+        raise Refused(409, error) from error
 
 
 def _json(body: bytes, allowed: str = '{"text": "…"}') -> object:
