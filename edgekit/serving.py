@@ -6,7 +6,7 @@ import os
 import sys
 from pathlib import Path
 
-from edgekit import shelf
+from edgekit import load, shelf
 from edgekit.bundle.verify import verify
 from edgekit.deliver import agent_file, apply, preflight
 from edgekit.deliver import plan as deploy_plan
@@ -86,7 +86,9 @@ def service(
             raise UsageError(
                 f"no release is on {chosen.name} yet", remedy=f"edgekit deploy --service --device {chosen.name}"
             )
-        need = preflight.memory(current.size, estimated=current.memory)
+        # which runtime it is for is not told: the one that takes most will do for a bound
+        most = max(one.ram_mb for one in load.target(chosen.target).runtimes.values()) << 20
+        need = preflight.memory(current.size, most, current.memory)
         return install(agent, need, listen, token, report)
 
 

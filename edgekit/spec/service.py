@@ -94,8 +94,8 @@ class Options:
     of them are handed to the runtime at once, ``cache`` bytes of answers are kept, ``body`` bytes may be posted,
     ``connections`` may be open, the last quarter of them by the Unix socket alone. ``prompts`` may wait to be gone on
     with, each for ``writing`` seconds at most, so that the next one's turn comes. A ``spare`` process (1, or 0 for
-    none) has imported the runtime already and waits for the one that answers to die: it takes some 25 MB, and spares
-    the second of its start."""
+    none) has imported the runtime already and waits for the one that answers to die: it takes what importing that takes
+    (25 MB with LiteRT), and spares the second of its start."""
 
     socket: str = ""
     listen: str = ""
