@@ -122,7 +122,7 @@ def test_deploy_ask_and_measure(
     wrong = send_release(root, golden=[golden[0], GoldenCase(TEXTS[1], 1 - labels[1])], **parts)  # type: ignore[arg-type]
     health = deploy(agent, wrong)
     assert (health["ok"], health["agreed"]) == (False, 1)
-    assert f"golden case 2 of 2: label {labels[1]} instead of {1 - labels[1]}" in str(health["failure"])
+    assert f"golden case 2 of 2: label {labels[1]} instead of label {1 - labels[1]}" in str(health["failure"])
     assert agent.done("status")["current"] == request.release
 
     found = record.manifest(root, request.release)
