@@ -24,6 +24,13 @@ def check_task(recipe: Recipe) -> None:
             given="task: {}".format(recipe.task),
             remedy="bound accuracy_drop instead, or task: tokens",
         )
+    if recipe.data.windows is not None and recipe.task != CLASSIFY:
+        raise SpecError(
+            "only a classifier reads a long text window by window",
+            where="$.data.windows",
+            given="task: {}".format(recipe.task),
+            remedy="leave it out, or task: classify",
+        )
     if recipe.task != EMBED:
         _check_no_embedding(recipe)
     if recipe.task == LANGUAGE:

@@ -174,13 +174,6 @@ class Recipe:
             raise SpecError("a name is letters, digits, '-', '_' and '.'", where="$.name", given=self.name)
         check_task(self)
         check_keras(self)
-        if self.data.windows is not None and self.task != CLASSIFY:
-            raise SpecError(
-                "only a classifier reads a long text window by window",
-                where="$.data.windows",
-                given="task: {}".format(self.task),
-                remedy="leave it out, or task: classify",
-            )
         if self.data.unlabeled is not None:
             self._check_unlabeled()
         for number, step in enumerate(self.compress):
