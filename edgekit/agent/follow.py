@@ -22,8 +22,13 @@ from edgekit.spec.wire import Prediction, Score
 
 #: Where it stands in what was asked how far the stream was: the asker is behind, or ahead.
 AFTER = "$.after"
+STREAM = "$.stream"
 #: Bytes of streams that wait.
 ROOM = 64 << 20
+#: What a stream takes beside its keys and values, about.
+BESIDE = 4096
+#: Tokens in one text: so many a slow board reads before it is taken for one that hangs.
+LONGEST = 512
 
 
 @dataclass
@@ -48,12 +53,20 @@ class Follower:
         self._inside: Optional[str] = None
 
     def follow(self, asked: tasks.Follow) -> Prediction:
-        """Read a stream's next text. Raises DeviceError where it has no tokens, or where the stream is not where the
-        asker believes it to be: it was forgotten, or another one reads it, too."""
+        """Read a stream's next text. Raises DeviceError where it has no tokens, or too many, or where the stream is not
+        where the asker believes it to be: it was forgotten, or another one reads it, too."""
         began = time.perf_counter()
         ids = list(self._tokenizer(asked.text).ids)
         if not ids:
             raise DeviceError("the text has no tokens", where="$.text", given=repr(asked.text))
+        if len(ids) > LONGEST:
+            raise DeviceError(
+                "the text is too long to be read at once",
+                where="$.text",
+                given="{} tokens".format(len(ids)),
+                allowed="up to {} tokens".format(LONGEST),
+                remedy="send it in parts: a stream is read one after the other",
+            )
         known = self._streams[asked.stream].read if asked.stream in self._streams else 0
         if asked.after is not None and asked.after != known:
             raise DeviceError(
@@ -97,7 +110,8 @@ class Follower:
         if self._inside != name:
             if self._inside is not None:
                 left = self._streams[self._inside]
-                left.kept, left.size = self._model.saved()
+                left.kept, taken = self._model.saved()
+                left.size = taken + BESIDE
             self._inside = None
             stream = self._streams.setdefault(name, _Stream())
             if stream.kept is None:
@@ -138,6 +152,7 @@ def check(artifact: Artifact) -> None:
     if not artifact.follows:
         raise DeviceError(
             "the current release was not made to follow a stream",
+            where=STREAM,
             given=artifact.name,
             remedy="name convert.generation in the recipe of a classifier that looks back only (gpt2, transformer-xl)",
         )

@@ -94,8 +94,11 @@ def words(file: Path, artifact: Artifact, folder: Path, samples: Sequence[Sample
     answers = RUNNERS[artifact.format](file, [_given(one.ids, artifact) for one in found])
     for sample, encoding, answer in zip(samples, found, answers, strict=True):
         there = words_of(encoding, sample.text)
-        rows.append(answer[[one.token for one in there]])
-        truth += [numbers[one] for one in spans.tagged([(one.start, one.end) for one in there], sample.spans)]
+        tags = spans.tagged([(one.start, one.end) for one in there], sample.spans)
+        # a model without I-… (or B-…) for a label cannot be right or wrong where that is the tag
+        known = [(one.token, numbers[tag]) for one, tag in zip(there, tags, strict=True) if tag in numbers]
+        rows.append(answer[[token for token, _ in known]])
+        truth += [number for _, number in known]
     return np.concatenate(rows), truth
 
 

@@ -7,7 +7,7 @@ recipe on the same machine (no times, no measured latencies).
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Dict, Literal, Optional, Tuple
 
 from edgekit.errors import SpecError
@@ -203,6 +203,9 @@ class Manifest:
             raise SpecError("unknown manifest schema", where="$.schema", given=self.schema, allowed=SCHEMA)
         if len([one for one in self.artifacts if one.role == "optimized"]) != 1:
             raise SpecError("a bundle ships exactly one optimized artifact", where="$.artifacts")
+        if self.task == LANGUAGE:  # in older bundles the artifacts do not name it
+            named = tuple(replace(one, task=LANGUAGE) for one in self.artifacts)
+            object.__setattr__(self, "artifacts", named)
 
     @property
     def optimized(self) -> Artifact:

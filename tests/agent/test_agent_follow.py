@@ -12,7 +12,7 @@ import pytest
 tokenizers = pytest.importorskip("tokenizers")
 
 from edgekit.agent import pipeline, tasks  # noqa: E402
-from edgekit.agent.follow import AFTER, Follower  # noqa: E402
+from edgekit.agent.follow import AFTER, BESIDE, Follower  # noqa: E402
 from edgekit.errors import DeviceError, SpecError  # noqa: E402
 from edgekit.spec.service import Question  # noqa: E402
 
@@ -127,7 +127,7 @@ def test_an_ended_stream_begins_again(tokenizer: pipeline.Tokenizer) -> None:
 
 
 def test_the_longest_unused_stream_makes_room(tokenizer: pipeline.Tokenizer) -> None:
-    follower = Follower(tokenizer, Tally(16, rolls=True), room=2500)
+    follower = Follower(tokenizer, Tally(16, rolls=True), room=2500 + 2 * BESIDE)
     for name in "pqrs":
         ask(follower, name, "a")
     # q and r wait, s is in the model; p had to go
@@ -179,3 +179,13 @@ def test_questions_that_make_no_sense_are_refused(asked: dict[str, Any], where: 
     with pytest.raises(SpecError) as caught:
         Question(**asked)
     assert caught.value.where == where
+
+
+def test_a_text_that_would_take_too_long_is_refused_and_the_stream_goes_on(tokenizer: pipeline.Tokenizer) -> None:
+    model = Tally(16, rolls=True)
+    follower = Follower(tokenizer, model)
+    ask(follower, "s", "a" * 512)
+    with pytest.raises(DeviceError, match="too long to be read at once") as caught:
+        ask(follower, "s", "a" * 513)
+    assert (caught.value.where, model.fed) == ("$.text", 512)
+    assert ask(follower, "s", "b", after=512).read == 513

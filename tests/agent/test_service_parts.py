@@ -21,9 +21,11 @@ from edgekit.agent.service import desk as desk_module
 from edgekit.agent.service.answers import Answers, _size
 from edgekit.agent.service.connection import Answer, Asked, Connection
 from edgekit.agent.service.desk import Busy, Desk, Draft, Job
+from edgekit.agent.service.keeper import Keeper
 from edgekit.agent.service.metrics import Counts, label, render
 from edgekit.agent.service.server import Server
 from edgekit.errors import DeviceError
+from edgekit.spec.service import Following
 from edgekit.spec.wire import Generate, Generated
 
 
@@ -307,3 +309,13 @@ def test_where_no_thread_can_be_had_the_client_is_told_and_forgotten(monkeypatch
                 assert there.recv(1 << 12).startswith(b"HTTP/1.1 503")
     assert sent == [("other", 503)] * 6
     assert (server._open, server._threads) == ({}, {}), "what was turned away takes no place"
+
+
+def test_a_stream_text_that_nobody_waits_for_any_more_is_not_read() -> None:
+    job = Job(("chess",), 1, Following("mine", "chess", 1))
+    job.given_up = True
+    followed: list[Following] = []
+    keeper: Any = SimpleNamespace(_now=SimpleNamespace(release="r", artifact="a", follow=followed.append))
+    with pytest.raises(Busy, match="waited too long"):
+        Keeper._cross(keeper, [job])
+    assert followed == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -82,6 +83,9 @@ def test_a_file_gives_the_logits_of_real_tokens_and_its_words_are_judged_by_them
     # 'sunny' is five pieces, of which the first answers
     assert truth[:4] == [3, 1, 0, 0]
     assert len(truth) == 2 + 2 + 2 + 3 + 4
+    fewer = confidence.words(done.file, replace(made, tags=tokens_kit.TAGS[:3]), model, texts)
+    assert fewer[1] == [one for one in truth if one < 3], "a tag that the model does not know is no question to it"
+    assert len(fewer[0]) == len(fewer[1]) < len(truth)
     whole = torchscript.run(done.file, [tokens.padded(tokens.tokenize(model, ["sunny cat"], 16)[0], 8)])
     places = [1, len(whole) - 2]
     np.testing.assert_allclose(logits[:2], whole[places], rtol=1e-4, atol=1e-5)

@@ -9,7 +9,7 @@ import pytest
 
 from edgekit.errors import DataError, SpecError
 from edgekit.spec import codec
-from edgekit.spec.manifest import Artifact
+from edgekit.spec.manifest import Artifact, Blob, Manifest, Signature
 from edgekit.spec.recipe import Recipe
 from edgekit.spec.result import Measured
 from edgekit.spec.step import StepReport
@@ -98,3 +98,13 @@ def test_only_tflite_and_onnx_files_generate_and_a_classifier_follows_as_tflite(
         with pytest.raises(SpecError) as refused:
             recipe(**changed)
         assert refused.value.where == where
+
+
+def test_a_language_bundle_whose_artifacts_do_not_name_the_task_still_generates() -> None:
+    none = Blob("0" * 64, 1)
+    decode = Signature("decode", 64, (), (), "decode")
+    old = Artifact("a", "optimized", "tflite", "w8_a8_static", none, none, (decode,))
+    made = Manifest("m", "language", "0" * 64, "1" * 64, 7, (), (old,), none, none)
+    assert (made.optimized.generates, made.optimized.follows) == (True, False)
+    other = Manifest("m", "classify", "0" * 64, "1" * 64, 7, ("a", "b"), (old,), none, none)
+    assert (other.optimized.generates, other.optimized.follows) == (False, True)

@@ -46,7 +46,7 @@ class Generating(Protocol):
 
     def likeliest(self, count: Optional[int]) -> Tuple[List[int], List[float]]:
         """The next token: the ``count`` likeliest ones, all where ``None``, with their logits, greatest first. Raises
-        DeviceError where the likeliest one's is no number."""
+        DeviceError where there is only one, and its is no number."""
 
     def drawn(self, temperature: float, top_k: Optional[int], top_p: float, chance: float) -> int:
         """The next token, drawn by ``chance``, which is any number from 0 up to 1: see ``edgekit.agent.sampling``.

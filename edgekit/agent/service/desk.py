@@ -30,6 +30,8 @@ class Job:
         self.top = top
         self.following = following
         self.done = threading.Event()
+        #: Nobody waits for it any more; who goes on with a stream may send the same text again.
+        self.given_up = False
         self.release = ""
         self.artifact = ""
         self.answers: Tuple[bytes, ...] = ()

@@ -167,6 +167,8 @@ class Keeper:
         """Each text that the cache lacks crosses once, however often it is asked."""
         now = self._now
         if jobs[0].following is not None:  # it is alone
+            if jobs[0].given_up:
+                raise Busy("it waited too long")
             jobs[0].answer(now.release, now.artifact, [_document(now.follow(jobs[0].following))])
             return
         found: Dict[Tuple[str, int], Optional[bytes]] = {}

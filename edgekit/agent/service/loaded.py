@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Dict, List, Optional, Sequence, Tuple, Type, TypeVar
 
-from edgekit.agent import generate, measure, record, store, tasks
+from edgekit.agent import follow, generate, measure, record, store, tasks
 from edgekit.agent.spawn import Child, ChildFailed
 from edgekit.errors import DeviceError, EdgekitError
 from edgekit.spec import codec, wire
@@ -109,10 +109,11 @@ class Loaded:
             raise DeviceError("the runtime gave another number of answers", given=len(found), allowed=len(texts))
         return found
 
-    def follow(self, asked: Following) -> Dict[str, Any]:
+    def follow(self, asked: Following, timeout: float = ANSWER_S) -> Dict[str, Any]:
         """What a stream is about after its next text. Raises DeviceError as :class:`edgekit.agent.follow.Follower`."""
+        follow.check(self.described)
         task = tasks.Follow(self._model, asked.stream, asked.text, self._labels, asked.top, asked.after, asked.end)
-        found: Dict[str, Any] = self._call("follow", task, dict, ANSWER_S)
+        found: Dict[str, Any] = self._call("follow", task, dict, timeout)
         return found
 
     def begin(self, asked: Generate, timeout: float = ANSWER_S) -> tasks.Piece:
@@ -128,10 +129,14 @@ class Loaded:
         """What it is there for: one that generates is not loaded a second time only to score."""
         if not manifest.optimized.generates:
             self._ask((WARM_UP,), 1, LOAD_S)
+        if manifest.optimized.context is None:
             return
         with open(store.need(root, manifest.golden, "the golden cases"), encoding="utf-8") as lines:
             case = codec.loads(GoldenCase, lines.readline(), where="golden cases")
-        self.begin(Generate(case.text, max_tokens=1, window=True), LOAD_S)
+        if manifest.optimized.follows:
+            self.follow(Following(WARM_UP, case.text, 1, end=True), LOAD_S)
+        else:
+            self.begin(Generate(case.text, max_tokens=1, window=True), LOAD_S)
 
     def _ask(self, texts: Sequence[str], top: int, timeout: float) -> List[Dict[str, Any]]:
         task = tasks.Ask(self._model, tuple(texts), self._labels, top)

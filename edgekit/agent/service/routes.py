@@ -27,7 +27,7 @@ from edgekit.spec.service import Answering, Question
 #: For an answer that has to wait for others, and for a release to load.
 WAIT_S = 90.0
 #: The status of what is wrong with the question, by where that stands in it.
-ASKERS = {generating.PROMPT: 400, "$.text": 400, follow.AFTER: 409}
+ASKERS = {generating.PROMPT: 400, "$.text": 400, follow.AFTER: 409, follow.STREAM: 409}
 LOOPBACK = ("localhost", "127.0.0.1", "[::1]")
 
 
@@ -104,6 +104,7 @@ def predict(service: Service, asked: Asked) -> Answer:
     if job.following is not None or not service.keeper.known(job):
         service.keeper.desk.put(job)
         if not job.done.wait(WAIT_S):
+            job.given_up = True
             raise Busy("no answer within {:g} s".format(WAIT_S), remedy="try again, or send fewer texts")
     if job.failure is not None:
         raise job.failure
