@@ -87,7 +87,8 @@ def service(
                 f"no release is on {chosen.name} yet", remedy=f"edgekit deploy --service --device {chosen.name}"
             )
         # which runtime it is for is not told: the one that takes most will do for a bound
-        most = max(one.ram_mb for one in load.target(chosen.target).runtimes.values()) << 20
+        runtimes = load.target(chosen.target, extra=(home.targets,)).runtimes
+        most = max((one.ram_mb for one in runtimes.values()), default=0) << 20
         need = preflight.memory(current.size, most, current.memory)
         return install(agent, need, listen, token, report)
 

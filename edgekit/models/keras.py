@@ -174,15 +174,18 @@ def _known(folder: Path) -> dict[str, Any]:
 
 def _asked(where: Path, **order: Any) -> dict[str, Any]:
     """What the child answers. Raises what it raised."""
-    environment = {
-        **os.environ,
-        # results must not depend on a GPU's or oneDNN's order of sums
-        "CUDA_VISIBLE_DEVICES": "-1",
-        "TF_ENABLE_ONEDNN_OPTS": "0",
-        "TF_CPP_MIN_LOG_LEVEL": "3",
-        "KERAS_BACKEND": "tensorflow",
-    }
     with tempfile.TemporaryDirectory(prefix="edgekit-") as scratch:
+        environment = {
+            **os.environ,
+            # results must not depend on a GPU's or oneDNN's order of sums
+            "CUDA_VISIBLE_DEVICES": "-1",
+            "TF_ENABLE_ONEDNN_OPTS": "0",
+            "TF_CPP_MIN_LOG_LEVEL": "3",
+            "KERAS_BACKEND": "tensorflow",
+            # nor on its user's settings; what it leaves when it is killed goes, too
+            "KERAS_HOME": scratch,
+            "TMPDIR": scratch,
+        }
         asked, answered = Path(scratch, "order.json"), Path(scratch, "answer.json")
         asked.write_text(json.dumps(order))
         # -P: a file of the user's called keras.py is not taken for Keras

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,17 @@ _ROOMS = (
     "keras.dtype_policies",
     "keras.initializers",
     "keras.layers",
+    "keras.losses",
+    "keras.metrics",
     "keras.models",
     "keras.ops",
+    "keras.optimizers",
     "keras.regularizers",
 )
 #: Keras's own, but they run what the file says: Python code, or another model that nobody has looked into.
 _RUNNING = {"Lambda", "__lambda__", "TFSMLayer", "TorchModuleWrapper", "JaxLayer", "FlaxLayer"}
+#: What stands in ``keras`` itself.
+_PLAIN = {"DTypePolicy", "Functional", "InputSpec", "Layer", "Model", "Operation", "Sequential", "Variable"}
 #: Values, not classes.
 _VALUES = {"__keras_tensor__", "__tensor__", "__numpy__", "__tuple__", "__bytes__", "__ellipsis__", "slice"}
 _EXPORT = "export it from the program that knows the class, as a SavedModel: model.export('folder')"
@@ -38,7 +44,7 @@ def check_file(file: Path) -> None:
     try:
         with zipfile.ZipFile(file) as archive, archive.open("config.json") as stream:
             config = json.load(stream)
-    except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
+    except (OSError, KeyError, ValueError, RuntimeError, zlib.error, zipfile.BadZipFile) as error:
         raise BuildError(
             f"no Keras file: {error}", where=str(file), allowed="what model.save('….keras') writes"
         ) from error
@@ -47,7 +53,12 @@ def check_file(file: Path) -> None:
 
 def check(config: Any, where: str) -> None:
     """Raises BuildError naming the class, where a model's configuration holds one that Keras did not bring."""
-    for one in _classes(config):
+    try:
+        # what the whole was compiled with is not opened, what an inner model was compiled with is
+        found = list(_classes({key: one for key, one in dict(config).items() if key != "compile_config"}))
+    except (RecursionError, TypeError, ValueError) as error:
+        raise BuildError(f"no Keras model: {error}", where=where) from error
+    for one in found:
         name, module = str(one["class_name"]), one.get("module")
         if name in _VALUES:
             continue
@@ -68,25 +79,26 @@ def check(config: Any, where: str) -> None:
 
 
 def _known(name: str, module: Any, registered: Any) -> bool:
-    if ">" in str(registered or ""):
+    if ">" in str(registered or "") or not name.isidentifier():
         return False
     if module is None:
         # as older files have it: Keras looks such a name up among its own layers
-        return name.isidentifier()
+        return True
     room = str(module).replace("keras.src.", "keras.", 1)
     if name == "function":
         return room == "builtins" or room.startswith("keras.activations")
-    return room == "keras" or any(room == one or room.startswith(one + ".") for one in _ROOMS)
+    if room == "keras":
+        return name in _PLAIN
+    return name[0].isupper() and any(room == one or room.startswith(one + ".") for one in _ROOMS)
 
 
 def _classes(value: Any) -> Iterator[dict[str, Any]]:
-    """Every mapping that names a class, however deep; what training was set up with is not opened, so not looked at."""
+    """Every mapping that names a class, however deep."""
     if isinstance(value, dict):
         if "class_name" in value:
             yield value
-        for key, one in value.items():
-            if key != "compile_config":
-                yield from _classes(one)
+        for one in value.values():
+            yield from _classes(one)
     elif isinstance(value, list):
         for one in value:
             yield from _classes(one)

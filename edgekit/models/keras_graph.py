@@ -7,6 +7,7 @@ tensorflow loads it. Runs in the child process.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ _STATEFUL = {
 }
 #: What reads a file without tensorflow calling it a state.
 _READING = {"ReadFile", "MatchingFiles", "LoadAndRemapMatrix", "ImmutableConst", "DecodeProtoV2", "EncodeProto"}
+#: What reaches beyond the graph by what its attributes say: files, the network, tables, other programs' code.
+_OUTWARD = re.compile("Debug|PyFunc|Dataset|Reader|File|XlaCustomCall|VocabRemapping|CustomAggregator")
 #: How a SavedModel's variables are written and read back: in functions for that, never in an answer.
 _CHECKPOINT = {"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"}
 
@@ -44,7 +47,12 @@ def check(folder: Path) -> None:
         message.ParseFromString(file.read_bytes())
     except Exception as error:  # protobuf's own class is no narrower
         raise BuildError("no SavedModel: its message cannot be read", where=str(file)) from error
+    if len(message.meta_graphs) != 1 or not message.meta_graphs[0].HasField("object_graph_def"):
+        # tensorflow's older loader runs operations that nothing asks for
+        raise _refused("it is written as tensorflow 1 did", f"{len(message.meta_graphs)} graphs", file)
     for graph in message.meta_graphs:
+        if any(one.restore_function for node in graph.object_graph_def.nodes for one in node.saveable_objects.values()):
+            raise _refused("it brings functions of its own that read its weights", "a restore function", file)
         kept = {one.WhichOneof("kind") for one in graph.object_graph_def.nodes} & {"resource", "asset"}
         if kept:
             raise _refused("it keeps tables or files beside its weights", ", ".join(sorted(kept)), file)
@@ -60,12 +68,12 @@ def check(folder: Path) -> None:
 
 
 def _hold(op: str, functions: Iterable[str], file: Path, besides: set[str]) -> None:
-    if op in besides or op in functions:
-        return
     known = op_def_registry.get(op)
+    if op in besides or (op in functions and known is None):
+        return
     if known is None:
         raise _refused("an operation that tensorflow does not bring", op, file)
-    if op in _READING or op in _CHECKPOINT or (known.is_stateful and op not in _STATEFUL):
+    if op in _READING or op in _CHECKPOINT or _OUTWARD.search(op) or (known.is_stateful and op not in _STATEFUL):
         raise _refused("an operation that may do more than compute", op, file)
 
 

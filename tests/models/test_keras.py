@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import subprocess
 import sys
@@ -173,3 +174,100 @@ def test_without_tensorflow_the_extra_is_named(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(MissingExtra) as caught:
         keras.locate(ModelSpec(keras="x.keras"), tmp_path)
     assert "edgekit[tensorflow]" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["layers.Lambda", "config.enable_unsafe_deserialization", "datasets.mnist.load_data", "load_model"],
+)
+def test_names_of_what_keras_holds_besides_layers_are_refused(name: str) -> None:
+    hidden = {"module": "keras", "class_name": name, "config": {}}
+    with pytest.raises(BuildError, match="class that Keras does not bring"):
+        keras_config.check({"config": {"layers": [LAYER, hidden]}}, "x")
+    with pytest.raises(BuildError):
+        keras_config.check({"config": {"layers": [{**hidden, "module": "keras.models"}]}}, "x")
+
+
+def test_what_an_inner_model_was_compiled_with_is_looked_at_and_the_whole_ones_is_not_opened() -> None:
+    foreign = {"loss": {"module": "os", "class_name": "system", "config": {}}}
+    keras_config.check({"config": {"layers": [LAYER]}, "compile_config": foreign}, "x")
+    adam = {"optimizer": {"module": "keras.optimizers", "class_name": "Adam", "config": {}}}
+    inner = {"module": "keras", "class_name": "Sequential", "config": {}}
+    keras_config.check({"config": {"layers": [{**inner, "compile_config": adam}]}}, "x")
+    with pytest.raises(BuildError, match="class that Keras does not bring"):
+        keras_config.check({"config": {"layers": [{**inner, "compile_config": foreign}]}}, "x")
+
+
+def test_a_configuration_without_end_is_told() -> None:
+    deep: dict[str, Any] = {}
+    for _ in range(5000):
+        deep = {"config": deep}
+    with pytest.raises(BuildError, match="no Keras model"):
+        keras_config.check(deep, "x")
+
+
+@pytest.mark.tensorflow
+@pytest.mark.slow
+def test_a_saved_model_that_would_act_while_it_is_loaded_is_refused(tmp_path: Path) -> None:
+    """In a process of its own, as tensorflow always is."""
+    if importlib.util.find_spec("tensorflow") is None:
+        pytest.skip("needs the 'tensorflow' extra")
+    script = tmp_path / "look.py"
+    script.write_text(SAVED)
+    done = subprocess.run([sys.executable, "-P", script, tmp_path], capture_output=True, text=True, check=False)
+    assert done.stdout.split("\n")[:4] == [
+        "this SavedModel is not opened: it is written as tensorflow 1 did",
+        "this SavedModel is not opened: an operation that may do more than compute",
+        "DebugIdentity",
+        "fine",
+    ], done.stderr[-2000:]
+    assert not (tmp_path / "dump").exists()
+    assert not list(tmp_path.glob("evil*"))
+
+
+SAVED = """
+import sys
+from pathlib import Path
+import tensorflow as tf
+from edgekit.errors import BuildError
+from edgekit.models import keras_graph
+
+here = Path(sys.argv[1])
+with tf.Graph().as_default(), tf.compat.v1.Session() as session:
+    asked = tf.compat.v1.placeholder(tf.int32, [None, 8])
+    save = tf.raw_ops.SaveV2(prefix=str(here / "evil"), tensor_names=["a"], shape_and_slices=[""], tensors=[tf.ones(1)])
+    builder = tf.compat.v1.saved_model.Builder(str(here / "old"))
+    info = tf.compat.v1.saved_model.utils.build_tensor_info(asked)
+    signature = tf.compat.v1.saved_model.signature_def_utils.build_signature_def({"a": info}, {"b": info}, "x")
+    builder.add_meta_graph_and_variables(session, ["serve"], {"serving_default": signature}, main_op=save)
+    builder.save()
+
+spec = tf.TensorSpec([None, 8], tf.int32, name="input_ids")
+
+
+class Debugging(tf.Module):
+    @tf.function(input_signature=[spec])
+    def __call__(self, input_ids):
+        return tf.raw_ops.DebugIdentity(input=tf.cast(input_ids, tf.float32), debug_urls=[f"file://{here}/dump"])
+
+
+class Plain(tf.Module):
+    def __init__(self):
+        self.table = tf.Variable(tf.ones([4, 3]))
+
+    @tf.function(input_signature=[spec])
+    def __call__(self, input_ids):
+        return tf.reduce_mean(tf.gather(self.table, input_ids), axis=1)
+
+
+for name, made in (("debug", Debugging()), ("plain", Plain())):
+    tf.saved_model.save(made, str(here / name))
+for name in ("old", "debug", "plain"):
+    try:
+        keras_graph.check(here / name)
+        print("fine")
+    except BuildError as error:
+        print(error.message)
+        if name == "debug":
+            print(error.given)
+"""
