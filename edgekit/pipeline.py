@@ -10,14 +10,13 @@ Each stage hands on a spec value and a path; no stage imports another, they meet
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
-from edgekit import analyzing, load, lock, searching, serving, shelf, tuning
+from edgekit import analyzing, delivering, load, lock, searching, serving, shelf
 from edgekit import bundle as bundles
 from edgekit.asking import assess, generate, predict
 from edgekit.benchmark import history
@@ -27,8 +26,9 @@ from edgekit.benchmark.summary import lines
 from edgekit.building import CONVERTERS, Builder, Made
 from edgekit.bundle.sign import allow
 from edgekit.bundle.verify import verify
-from edgekit.deliver import apply, compatibility, preflight, registry, wheels
+from edgekit.deliver import apply, compatibility, registry
 from edgekit.deliver import plan as deploy_plan
+from edgekit.delivering import Wishes
 from edgekit.errors import UsageError
 from edgekit.fieldwork import (
     Board,
@@ -37,7 +37,6 @@ from edgekit.fieldwork import (
     prune_releases,
     rollback,
     runtime_wheels,
-    session,
     status,
 )
 from edgekit.home import Home
@@ -55,7 +54,6 @@ from edgekit.outcome import Analyzed, Benched, Built, Compatibility, Demo, Deplo
 from edgekit.report import html as html_report
 from edgekit.report import markdown
 from edgekit.serving import serve_local, service
-from edgekit.spec import wire
 from edgekit.spec.device import Device
 from edgekit.spec.manifest import Blob, Manifest
 from edgekit.spec.progress import Report, quiet
@@ -298,44 +296,10 @@ def deploy(
         RolledBack: the health check failed and the device went back.
     """
     home = home or Home.default()
-    begun = time.monotonic()
-    token = serving.read_token(token_file)
     chosen = choose(home, target=target, device=device)
-    folder = shelf.bundle(home, bundle, chosen.target)
-    report(f"checking bundle {folder.name}", None)
-    manifest, digest = verify(folder, home.keys / "trusted")
-    kind = load.target(chosen.target, extra=(home.targets,))
-    files = wheels.blobs(runtime_wheels(home, kind, manifest.optimized.format, report))
-    names = {blob: file.name for blob, file in files.items()}
-    manifest_file = Blob(digest, (folder / "manifest.json").stat().st_size)
-    with session(home, chosen, report) as agent:
-        if service:
-            serving.check(agent, listen, token)
-        facts = agent.call("facts", None, Facts)
-        wanted = deploy_plan.wanted(manifest, manifest_file, names)
-        missing = agent.call("missing", wire.BlobList(tuple(wanted)), wire.Missing)
-        now = agent.call("status", None, wire.Status)
-        plan = deploy_plan.plan(now, missing, manifest, manifest_file, names, wheels.digest(files))
-        need = deploy_plan.disk_need(plan, wheels.unpacked_size(files.values()))
-        for oddity in preflight.check(facts, kind, manifest, need=need, host_time=time.time(), where=chosen.name):
-            report(oddity, None)
-        done = Deployed(chosen.name, folder, digest, plan.describe(), dry_run, already=not plan.steps)
-        if dry_run:
-            return done
-        if plan.steps:
-            sources = {**apply.files(folder, manifest, manifest_file), **files}
-            health = apply.apply(plan, agent, sources, report)
-            done = replace(done, health=health, sent_bytes=plan.bytes_left)
-        tuned = tuning.kept(home, chosen, manifest.optimized)
-        if tuned is not None:
-            tuning.settle(agent, digest, tuned)
-        if service:
-            runtime = kind.runtimes[preflight.runtime_for(kind, manifest.optimized.format)].ram_mb << 20
-            shipped = manifest.optimized
-            ram = preflight.memory(shipped.blob.size, runtime, shipped.memory)
-            now = serving.install(agent, ram, listen, token, report)
-            done = replace(done, service=now.service)
-    return replace(done, seconds=time.monotonic() - begun)
+    wishes = Wishes(dry_run=dry_run, service=service, listen=listen, token=serving.read_token(token_file))
+    cargo = delivering.load_cargo(home, shelf.bundle(home, bundle, chosen.target), chosen.target, report)
+    return delivering.deliver(home, chosen, cargo, wishes, report)
 
 
 def bench(

@@ -29,6 +29,7 @@ PIPELINE = {
     "answering",
     "asking",
     "checking",
+    "delivering",
     "tuning",
 }
 STAGES = {"data", "models", "compress", "convert", "bundle", "benchmark", "report", "emulate", "load"}
